@@ -1,0 +1,14 @@
+//! Channels and the message queue that owns them (paper §3.2 and §3.3).
+//!
+//! Pure: values and `now` in, values out; knows no bytes of any protocol and no
+//! connection, only [`subscription::Subscriber`] handles that its caller chose.
+//! In reading order: a [`message`] is published, a channel's [`history`] keeps it for a
+//! while, a [`subscription`] says what a poll wants, a [`channel`] joins the two, the
+//! [`queue`] owns the channels. [`idempotency`] recognises a publication that is sent again.
+
+pub mod channel;
+pub mod history;
+pub mod idempotency;
+pub mod message;
+pub mod queue;
+pub mod subscription;

@@ -1,0 +1,64 @@
+//! A message: what a publisher published, once, whatever the number of its channels.
+
+use std::borrow::Cow;
+
+use crate::ids::{ChannelName, MessageId};
+use crate::time::{Tick, Timestamp};
+
+/// How a message's body is shown inside a JSON answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// The body is one JSON value and is embedded as it is.
+    Json,
+    /// The body is UTF-8 text and becomes a JSON string.
+    Text,
+    /// Anything else, in base64 with `"encoding":"base64"`.
+    Binary,
+}
+
+/// What a publisher hands in: a message before it has a number.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Publication {
+    /// The channels, each once; at least one.
+    pub channels: Vec<ChannelName>,
+    /// The media type as the publisher gave it.
+    pub media_type: Cow<'static, str>,
+    /// How the body is shown; it was checked to be that.
+    pub form: Form,
+    /// The body.
+    pub body: Box<[u8]>,
+    /// How long it is cached, in milliseconds; `None` for the node's default.
+    pub ttl_ms: Option<u64>,
+    /// What makes a second sending of it recognisable.
+    pub idempotency_key: Option<Box<str>>,
+}
+
+/// A published message.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Message {
+    /// Where and as which entry it was published.
+    pub id: MessageId,
+    /// When; rises with `id.seq` within an origin.
+    pub time: Timestamp,
+    /// When this node forgets it.
+    pub expires: Tick,
+    /// The channels that it was published to.
+    pub channels: Box<[ChannelName]>,
+    /// The media type as the publisher gave it.
+    pub media_type: Cow<'static, str>,
+    /// How the body is shown.
+    pub form: Form,
+    /// The body.
+    pub body: Box<[u8]>,
+}
+
+/// What a cached message costs beside its body: the struct, reference counts, its
+/// places in a strand and in the order of eviction, and the allocator's share.
+const OVERHEAD_BYTES: usize = size_of::<Message>() + 112;
+
+impl Message {
+    /// What it costs to cache, in bytes.
+    pub fn bytes(&self) -> usize {
+        OVERHEAD_BYTES + self.body.len() + self.media_type.len()
+    }
+}

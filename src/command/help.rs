@@ -1,0 +1,78 @@
+//! What `--help` and `--version` print. The settings come from their table.
+
+use crate::config;
+
+/// For `-V`.
+pub(super) fn version() -> String {
+    format!("pushup {}\n", env!("CARGO_PKG_VERSION"))
+}
+
+/// For `pushup --help`.
+pub(super) fn program() -> String {
+    format!("{HELP}\nSettings, with their defaults:\n{}", config::help_table())
+}
+
+/// For `pushup serve --help`.
+pub(super) fn serve() -> String {
+    format!("{SERVE_HELP}\nSettings, with their defaults:\n{}", config::help_table())
+}
+
+const HELP: &str = "\
+PushUp holds requests open until there is something to say.
+
+usage: pushup [serve] [-c FILE] [SETTINGS]   run the server
+       pushup pub CHANNEL[,CHANNEL...] [MESSAGE]
+       pushup sub CHANNEL...
+       pushup pub|sub|serve --help
+
+  -c, --config FILE   settings as `name = value`; also PUSHUP_CONFIG
+  --check-config      say whether the configuration is good, and exit
+  -h, --help          this text
+  -V, --version       the version
+
+Exit codes: 0 fine, 1 failed, 2 wrong usage, 69 cannot bind, 78 bad configuration.
+";
+
+const SERVE_HELP: &str = "\
+usage: pushup [serve] [-c FILE] [SETTINGS]
+
+Runs the server. A setting is a flag, a variable (--poll-timeout is
+PUSHUP_POLL_TIMEOUT) or a line of the file; the flag wins, then the variable.
+SIGTERM drains and stops, a second one stops at once; SIGHUP reads file and keys again.
+
+  -c, --config FILE   settings as `name = value`; also PUSHUP_CONFIG
+  --check-config      say whether the configuration is good, and exit
+";
+
+/// For `pushup sub --help`.
+pub(super) const SUB: &str = "\
+usage: pushup sub [OPTIONS] CHANNEL...
+
+Prints each message of the channels on a line as it comes, and reconnects for ever.
+Ends when all channels are closed.
+
+  --server URL        the public listener (http://127.0.0.1:8080, or PUSHUP_SERVER)
+  --after CURSOR|now  go on after a cursor; the default is now, unless --since is given
+  --since MS          only messages from this time on, in Unix milliseconds
+  --timeout SECONDS   how long one poll is held (50)
+  --count N           end after N messages
+  --json              print each message whole, as a line of JSON
+  --token-file FILE   a file with the token to show
+  -q, --quiet         no notices on stderr
+";
+
+/// For `pushup pub --help`.
+pub(super) const PUB: &str = "\
+usage: pushup pub [OPTIONS] CHANNEL[,CHANNEL...] [MESSAGE]
+
+Publishes the message, one for all the channels, or each line of stdin if there is no
+MESSAGE, and prints the id of each. A message that starts with a dash goes after --.
+
+  --server URL        the publishers' listener (http://127.0.0.1:8081, or
+                      PUSHUP_PUBLISH_SERVER)
+  --type TYPE         the message's media type (text/plain)
+  --json              the same as --type application/json
+  --ttl SECONDS       how long it is kept
+  --key KEY           the Idempotency-Key; the default is a random one
+  --token-file FILE   a file with the token to show
+";

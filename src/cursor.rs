@@ -1,0 +1,266 @@
+//! The version vector: what a client, a node or a snapshot has examined.
+//!
+//! A [`VersionVector`] says, for each origin, up to which entry of that origin's log
+//! everything has been looked at. A [`Cursor`] is a vector with the tag of the cluster
+//! that gave it out; its text is what a client carries from poll to poll. Unlike the
+//! paper's time cursor (§3.2), it cannot skip a message that was stamped earlier
+//! and arrived later.
+//!
+//! Text: base64url without padding of `version u8 | tag u16 | (origin u64 | seq LEB128)*`,
+//! big-endian, origins ascending. One origin takes at most 24 characters up to seq 2^49.
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+use crate::ids::{MessageId, Origin};
+use crate::limits::{CURSOR_ORIGINS_MAX, CURSOR_TEXT_BYTES_MAX};
+
+/// The layout of a cursor's bytes. A change of layout takes the next number.
+const VERSION: u8 = 1;
+
+/// For each origin, the highest entry up to which all entries were examined.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct VersionVector {
+    /// Ascending by origin; no entry is 0.
+    seen: Vec<(Origin, u64)>,
+}
+
+impl VersionVector {
+    /// The highest entry examined of `origin`, 0 if none.
+    pub fn seq(&self, origin: Origin) -> u64 {
+        match self.seen.binary_search_by_key(&origin, |entry| entry.0) {
+            Ok(at) => self.seen.get(at).map_or(0, |entry| entry.1),
+            Err(_) => 0,
+        }
+    }
+
+    /// Whether the message was examined.
+    pub fn covers(&self, id: MessageId) -> bool {
+        id.seq <= self.seq(id.origin)
+    }
+
+    /// Sets what was examined of `origin`; 0 removes it.
+    pub fn set(&mut self, origin: Origin, seq: u64) {
+        match self.seen.binary_search_by_key(&origin, |entry| entry.0) {
+            Ok(at) if seq == 0 => {
+                self.seen.remove(at);
+            }
+            Ok(at) => {
+                if let Some(entry) = self.seen.get_mut(at) {
+                    entry.1 = seq;
+                }
+            }
+            Err(_) if seq == 0 => {}
+            Err(at) => self.seen.insert(at, (origin, seq)),
+        }
+    }
+
+    /// Raises what was examined of `origin` to at least `seq`.
+    pub fn raise(&mut self, origin: Origin, seq: u64) {
+        if seq > self.seq(origin) {
+            self.set(origin, seq);
+        }
+    }
+
+    /// The entries, ascending by origin.
+    pub fn iter(&self) -> impl Iterator<Item = (Origin, u64)> + '_ {
+        self.seen.iter().copied()
+    }
+
+    /// Whether nothing was examined of any origin.
+    pub fn is_empty(&self) -> bool {
+        self.seen.is_empty()
+    }
+}
+
+/// What tells one cluster's cursors from another's: a hash of the cluster's name.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ClusterTag(pub u16);
+
+impl ClusterTag {
+    /// The tag of the cluster of that name (FNV-1a, folded to 16 bits).
+    pub fn of(cluster_name: &str) -> ClusterTag {
+        let hash = cluster_name
+            .bytes()
+            .fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+        ClusterTag((hash >> 16) as u16 ^ hash as u16)
+    }
+}
+
+/// A vector as a client carries it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Cursor {
+    /// Which cluster gave it out.
+    pub tag: ClusterTag,
+    /// What its bearer has examined.
+    pub seen: VersionVector,
+}
+
+/// The text is not a cursor that this program could have written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NotACursor;
+
+impl Cursor {
+    /// Reads a cursor's text. Anything but the canonical form is refused.
+    pub fn parse(text: &str) -> Result<Cursor, NotACursor> {
+        if text.len() > CURSOR_TEXT_BYTES_MAX {
+            return Err(NotACursor);
+        }
+        let mut bytes = [0; CURSOR_TEXT_BYTES_MAX];
+        let len = URL_SAFE_NO_PAD.decode_slice(text, &mut bytes).map_err(|_| NotACursor)?;
+        let [VERSION, t0, t1, entries @ ..] = bytes.get(..len).ok_or(NotACursor)? else {
+            return Err(NotACursor);
+        };
+        Ok(Cursor { tag: ClusterTag(u16::from_be_bytes([*t0, *t1])), seen: parse_entries(entries)? })
+    }
+
+    /// Writes the cursor's text.
+    pub fn write(tag: ClusterTag, seen: &VersionVector, out: &mut Vec<u8>) {
+        // The usual cursor has one origin: 3 bytes + 8 + at most 10.
+        let mut bytes = Vec::with_capacity(3 + 18 * seen.seen.len());
+        bytes.push(VERSION);
+        bytes.extend_from_slice(&tag.0.to_be_bytes());
+        for (origin, seq) in seen.iter() {
+            bytes.extend_from_slice(&origin.0.to_be_bytes());
+            write_varint(seq, &mut bytes);
+        }
+        let start = out.len();
+        out.resize(start + bytes.len().div_ceil(3) * 4, 0);
+        let written = out
+            .get_mut(start..)
+            .and_then(|room| URL_SAFE_NO_PAD.encode_slice(&bytes, room).ok())
+            .unwrap_or(0);
+        out.truncate(start + written);
+    }
+
+    /// The cursor's text as a string of its own.
+    pub fn to_text(&self) -> String {
+        let mut out = Vec::new();
+        Cursor::write(self.tag, &self.seen, &mut out);
+        String::from_utf8(out).unwrap_or_default()
+    }
+}
+
+fn parse_entries(mut bytes: &[u8]) -> Result<VersionVector, NotACursor> {
+    let mut seen: Vec<(Origin, u64)> = Vec::new();
+    while !bytes.is_empty() {
+        let (origin, rest) = bytes.split_first_chunk::<8>().ok_or(NotACursor)?;
+        let origin = Origin(u64::from_be_bytes(*origin));
+        let (seq, rest) = parse_varint(rest).ok_or(NotACursor)?;
+        let ascending = seen.last().is_none_or(|last| last.0 < origin);
+        if seq == 0 || !ascending || seen.len() == CURSOR_ORIGINS_MAX {
+            return Err(NotACursor);
+        }
+        seen.push((origin, seq));
+        bytes = rest;
+    }
+    Ok(VersionVector { seen })
+}
+
+/// LEB128: seven bits a byte, the lowest first.
+fn write_varint(mut value: u64, out: &mut Vec<u8>) {
+    while value >= 0x80 {
+        out.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    out.push(value as u8);
+}
+
+/// The inverse; `None` for an unfinished, overlong or overflowing number.
+fn parse_varint(bytes: &[u8]) -> Option<(u64, &[u8])> {
+    let mut value: u64 = 0;
+    for (at, byte) in bytes.iter().enumerate().take(10) {
+        let bits = u64::from(byte & 0x7f);
+        if at == 9 && bits > 1 {
+            return None;
+        }
+        value |= bits << (7 * at);
+        if byte & 0x80 == 0 {
+            let canonical = at == 0 || *byte != 0;
+            return canonical.then(|| (value, bytes.get(at + 1..).unwrap_or_default()));
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn cursor(tag: u16, entries: &[(u64, u64)]) -> Cursor {
+        let mut seen = VersionVector::default();
+        for (origin, seq) in entries {
+            seen.set(Origin(*origin), *seq);
+        }
+        Cursor { tag: ClusterTag(tag), seen }
+    }
+
+    #[test]
+    fn one_origin_takes_at_most_24_characters() {
+        assert_eq!(cursor(1, &[(u64::MAX, (1 << 49) - 1)]).to_text().len(), 24);
+        assert!(cursor(1, &[(7, 1)]).to_text().len() < 20);
+    }
+
+    #[test]
+    fn the_text_is_what_is_documented() {
+        // 01 | 1234 | 00000000000000ff | 96 01 (150)
+        assert_eq!(cursor(0x1234, &[(0xff, 150)]).to_text(), "ARI0AAAAAAAAAP-WAQ");
+        assert_eq!(cursor(0x1234, &[]).to_text(), "ARI0");
+    }
+
+    #[test]
+    fn set_raise_and_remove() {
+        let mut seen = VersionVector::default();
+        seen.raise(Origin(2), 5);
+        seen.raise(Origin(1), 3);
+        seen.raise(Origin(2), 4);
+        assert_eq!(seen.iter().collect::<Vec<_>>(), [(Origin(1), 3), (Origin(2), 5)]);
+        seen.set(Origin(1), 0);
+        assert_eq!(seen.seq(Origin(1)), 0);
+        assert!(seen.covers(MessageId { origin: Origin(2), seq: 5 }));
+        assert!(!seen.covers(MessageId { origin: Origin(2), seq: 6 }));
+    }
+
+    #[test]
+    fn garbage_is_refused() {
+        let raw = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
+        let entry = |origin: u64, seq: &[u8]| [&origin.to_be_bytes()[..], seq].concat();
+        let with = |tail: &[u8]| raw(&[&[1, 0, 0][..], tail].concat());
+        for bad in [
+            String::new(),
+            "A".into(),
+            "AR I0".into(),
+            "ARI0=".into(),
+            raw(&[2, 0, 0]),                                  // another version
+            raw(&[1, 0]),                                     // no tag
+            with(&entry(1, &[0])),                            // seq 0
+            with(&entry(1, &[0x80, 0])),                      // overlong
+            with(&entry(1, &[0xff; 10])),                     // overflow
+            with(&entry(1, &[])),                             // cut
+            with(&[entry(2, &[1]), entry(1, &[1])].concat()), // not ascending
+            with(&[entry(1, &[1]), entry(1, &[1])].concat()), // twice
+            with(&(0..65).flat_map(|o| entry(o, &[1])).collect::<Vec<_>>()),
+            "A".repeat(CURSOR_TEXT_BYTES_MAX + 1),
+        ] {
+            assert_eq!(Cursor::parse(&bad), Err(NotACursor), "{bad}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn text_and_back(tag: u16, entries in proptest::collection::btree_map(any::<u64>(), 1..=u64::MAX, 0..64)) {
+            let entries: Vec<_> = entries.into_iter().collect();
+            let cursor = cursor(tag, &entries);
+            prop_assert_eq!(Cursor::parse(&cursor.to_text()), Ok(cursor));
+        }
+
+        #[test]
+        fn any_text_is_refused_or_canonical(text in "[A-Za-z0-9_-]{0,60}") {
+            if let Ok(cursor) = Cursor::parse(&text) {
+                prop_assert_eq!(cursor.to_text(), text);
+            }
+        }
+    }
+}

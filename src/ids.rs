@@ -1,0 +1,134 @@
+//! Identities. Each is a type of its own, so that none can be taken for another.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use crate::limits::CHANNEL_NAME_BYTES_MAX;
+
+/// A connection's place in its shard's slab, and which owner of that place.
+///
+/// The generation makes a stale event or timer harmless: it can never touch the
+/// slot's next owner.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ConnId {
+    /// The slot's index in the slab.
+    pub index: u32,
+    /// Rises each time the slot is given to a new connection.
+    pub generation: u32,
+}
+
+impl ConnId {
+    /// Both halves in one word, the form in which the kernel carries it for us.
+    pub fn to_token(self) -> usize {
+        ((self.generation as usize) << 32) | self.index as usize
+    }
+
+    /// The inverse of [`ConnId::to_token`].
+    pub fn from_token(token: usize) -> ConnId {
+        ConnId { index: token as u32, generation: (token >> 32) as u32 }
+    }
+}
+
+/// One incarnation of a node as a source of log entries: fresh and random at each
+/// boot, so that a sequence number is never reused for another message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Origin(pub u64);
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+/// A message's identity: the `seq`-th entry of its origin's log. Written `origin-seq`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct MessageId {
+    /// Where the message was published.
+    pub origin: Origin,
+    /// Its number there, from 1.
+    pub seq: u64,
+}
+
+impl fmt::Display for MessageId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.origin, self.seq)
+    }
+}
+
+/// A channel's name: 1 to 128 bytes of `[A-Za-z0-9_.:~@+-]`. A clone shares the text.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ChannelName(Arc<str>);
+
+impl ChannelName {
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether `text` is a channel name.
+    pub fn is_valid(text: &str) -> bool {
+        !text.is_empty() && text.len() <= CHANNEL_NAME_BYTES_MAX && text.bytes().all(is_name_byte)
+    }
+}
+
+/// Whether a byte may stand in a channel name.
+pub fn is_name_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"_.:~@+-".contains(&byte)
+}
+
+/// The text is not a channel name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NotAChannelName;
+
+impl FromStr for ChannelName {
+    type Err = NotAChannelName;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if ChannelName::is_valid(text) { Ok(ChannelName(text.into())) } else { Err(NotAChannelName) }
+    }
+}
+
+impl std::borrow::Borrow<str> for ChannelName {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for ChannelName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_carries_index_and_generation() {
+        for id in [
+            ConnId { index: 0, generation: 0 },
+            ConnId { index: 7, generation: u32::MAX },
+            ConnId { index: u32::MAX - 8, generation: 1 },
+        ] {
+            assert_eq!(ConnId::from_token(id.to_token()), id);
+        }
+    }
+
+    #[test]
+    fn channel_names() {
+        for good in ["a", "c++", "author:John", "1", "A-z_0.9~@+-", &"x".repeat(128)] {
+            assert!(good.parse::<ChannelName>().is_ok(), "{good}");
+        }
+        for bad in ["", " ", "a,b", "a/b", "é", "a b", "a%20b", "a\0", &"x".repeat(129)] {
+            assert!(bad.parse::<ChannelName>().is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_message_id_reads_origin_dash_seq() {
+        let id = MessageId { origin: Origin(0xab), seq: 12 };
+        assert_eq!(id.to_string(), "00000000000000ab-12");
+    }
+}

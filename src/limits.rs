@@ -1,0 +1,157 @@
+//! Every bound in the program, named with its unit.
+//!
+//! What an operator may change stands in `config`, whose ranges and defaults are
+//! written here; the rest is fixed. The assertions at the end hold the bounds
+//! against each other, at compile time.
+
+// -- HTTP: what a request may be (RFC 9112) ------------------------------------
+
+/// A request line, in bytes without its line end; beyond it 414.
+pub const REQUEST_LINE_BYTES_MAX: usize = 8 * 1024;
+/// All header fields together, in bytes; beyond it 431.
+pub const HEADER_BYTES_MAX: usize = 16 * 1024;
+/// Header fields in one request; beyond it 431.
+pub const HEADER_FIELDS_MAX: usize = 100;
+/// Empty lines that are skipped before a request line (RFC 9112 §2.2).
+pub const LEADING_EMPTY_LINES_MAX: usize = 8;
+/// A whole request head: request line, fields and line ends, in bytes.
+pub const HEAD_BYTES_MAX: usize =
+    REQUEST_LINE_BYTES_MAX + HEADER_BYTES_MAX + 2 * (LEADING_EMPTY_LINES_MAX + 2);
+/// Hexadecimal digits in a chunk size (RFC 9112 §7.1).
+pub const CHUNK_SIZE_DIGITS_MAX: usize = 16;
+/// Chunk extensions of one body, in bytes.
+pub const CHUNK_EXTENSION_BYTES_MAX: usize = 16 * 1024;
+/// Trailer fields of one body, in bytes.
+pub const TRAILER_BYTES_MAX: usize = 16 * 1024;
+
+/// A message's Content-Type, in bytes.
+pub const CONTENT_TYPE_BYTES_MAX: usize = 128;
+/// An Idempotency-Key, in bytes.
+pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 128;
+/// How deep JSON may nest.
+pub const JSON_DEPTH_MAX: usize = 32;
+
+// -- Push: what a poll, a publication and a channel may be ---------------------
+
+/// A channel's name, in bytes.
+pub const CHANNEL_NAME_BYTES_MAX: usize = 128;
+/// Channels in one subscription or publication.
+pub const CHANNELS_PER_REQUEST_MAX: usize = 64;
+/// Publications in one batch request.
+pub const BATCH_PUBLICATIONS_MAX: usize = 10_000;
+/// Messages in one answer.
+pub const ANSWER_MESSAGES_MAX: usize = 1_000;
+/// Message bytes in one answer; at least one message is always given.
+pub const ANSWER_BYTES_MAX: usize = 1024 * 1024;
+/// Channels in one page of the channel list.
+pub const CHANNEL_PAGE_MAX: usize = 1_000;
+/// Origins in one cursor.
+pub const CURSOR_ORIGINS_MAX: usize = 64;
+/// A cursor's text, in bytes.
+pub const CURSOR_TEXT_BYTES_MAX: usize = 2_048;
+/// Names of closed channels that are remembered so as to answer 410.
+pub const TOMBSTONES_MAX: usize = 100_000;
+/// How long a closed channel's name is remembered, in milliseconds.
+pub const TOMBSTONE_MS: u64 = 3_600_000;
+/// How long an Idempotency-Key is remembered, in milliseconds.
+pub const IDEMPOTENCY_MS: u64 = 300_000;
+/// Idempotency-Keys that are remembered; the oldest give way.
+pub const IDEMPOTENCY_KEYS_MAX: usize = 100_000;
+/// The longest a poll can be held, in seconds, whatever the configuration says.
+pub const POLL_TIMEOUT_S_MAX: u64 = 600;
+/// The longest life of a message or an idle channel, in seconds: a year.
+pub const TTL_S_MAX: u64 = 366 * 86_400;
+/// A poll's time-out is cut by up to this share (a tenth), so that polls that
+/// began together do not end together; never below [`JITTER_FROM_S`].
+pub const JITTER_DIVISOR: u64 = 10;
+/// Time-outs shorter than this, in seconds, are exact.
+pub const JITTER_FROM_S: u64 = 20;
+/// The leeway for a token's `exp` and `nbf`, in seconds.
+pub const TOKEN_LEEWAY_S: u64 = 30;
+/// A subscriber's token, in bytes.
+pub const TOKEN_BYTES_MAX: usize = 4_096;
+/// Channel patterns in a subscriber's token.
+pub const TOKEN_PATTERNS_MAX: usize = 256;
+
+// -- Connections: how long and how much ----------------------------------------
+
+/// A request's head must be complete this long after its first byte, in milliseconds; else 408.
+pub const HEAD_MS_MAX: u64 = 10_000;
+/// A connection with no request in progress is closed after this long, in milliseconds.
+pub const IDLE_MS_MAX: u64 = 75_000;
+/// How often a body's or an answer's progress is judged, in milliseconds.
+pub const PROGRESS_MS: u64 = 10_000;
+/// The slowest body or reader that is put up with, in bytes per second.
+pub const PROGRESS_BYTES_PER_S: u64 = 500;
+/// How long an error answer lingers before the socket is closed, in milliseconds.
+pub const LINGER_MS: u64 = 2_000;
+/// What is read and thrown away while lingering, in bytes.
+pub const LINGER_BYTES_MAX: usize = 256 * 1024;
+/// The buffer one shard reads with, in bytes.
+pub const SCRATCH_BYTES: usize = 64 * 1024;
+/// Answers gathered for one connection before its requests wait, in bytes.
+pub const OUTPUT_BYTES_MAX: usize = 256 * 1024;
+/// A body while it arrives may be buffered up to this, in bytes, whatever the configuration says.
+pub const BODY_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+// -- The reactor: bounded work per tick ----------------------------------------
+
+/// Events taken from the kernel at once.
+pub const EVENTS_PER_TICK: usize = 1_024;
+/// Connections accepted per listener and tick.
+pub const ACCEPTS_PER_TICK: usize = 256;
+/// Connections written to per tick, before new input is looked at.
+pub const WRITES_PER_TICK: usize = 1_024;
+/// Reads per connection and tick.
+pub const READS_PER_TICK: usize = 4;
+/// Timers that fire per tick.
+pub const TIMERS_PER_TICK: usize = 1_024;
+/// Channels whose expiry is looked at per tick.
+pub const EXPIRIES_PER_TICK: usize = 1_024;
+/// How long accepting pauses when descriptors are exhausted, in milliseconds.
+pub const ACCEPT_PAUSE_MS: u64 = 50;
+/// Idle connections closed at once to make room.
+pub const EVICTIONS_PER_TICK: usize = 64;
+/// Connections waiting in a listener's queue.
+pub const LISTEN_BACKLOG: i32 = 4_096;
+/// Descriptors kept back for listeners, logs and files.
+pub const DESCRIPTORS_RESERVED: usize = 64;
+/// A silent peer is probed after this long, in seconds.
+pub const KEEPALIVE_IDLE_S: u64 = 20;
+/// Between two probes, in seconds.
+pub const KEEPALIVE_INTERVAL_S: u64 = 5;
+/// Probes before a peer counts as gone.
+pub const KEEPALIVE_PROBES: u32 = 3;
+/// Unacknowledged data for this long means that the peer is gone, in milliseconds.
+pub const USER_TIMEOUT_MS: u64 = 35_000;
+/// Seconds that a shed request is told to wait (Retry-After).
+pub const RETRY_AFTER_S: u64 = 2;
+
+// -- Files and the terminal ----------------------------------------------------
+
+/// A configuration, key or token file, in bytes.
+pub const FILE_BYTES_MAX: u64 = 64 * 1024;
+/// The terminal's client reconnects at first after this long, in milliseconds.
+pub const RECONNECT_MS_MIN: u64 = 100;
+/// …and at most after this long, in milliseconds.
+pub const RECONNECT_MS_MAX: u64 = 10_000;
+/// An answer that the terminal's client takes, in bytes.
+pub const CLIENT_ANSWER_BYTES_MAX: usize = 256 * 1024 * 1024;
+
+const _: () = {
+    assert!(HEAD_BYTES_MAX < SCRATCH_BYTES, "a head fits in one read");
+    assert!(HEADER_FIELDS_MAX * 4 < HEADER_BYTES_MAX);
+    assert!(CHUNK_SIZE_DIGITS_MAX <= 16, "a chunk size fits in 64 bits");
+    assert!(
+        CHANNELS_PER_REQUEST_MAX * (CHANNEL_NAME_BYTES_MAX + 1) > REQUEST_LINE_BYTES_MAX,
+        "the request line is the tighter bound of the two"
+    );
+    assert!(
+        CURSOR_ORIGINS_MAX * 18 + 3 < CURSOR_TEXT_BYTES_MAX * 3 / 4,
+        "the largest cursor can be read back"
+    );
+    assert!(LINGER_MS < HEAD_MS_MAX);
+    assert!(JITTER_FROM_S / JITTER_DIVISOR >= 1);
+    assert!(ANSWER_BYTES_MAX <= BODY_BYTES_MAX);
+    assert!(POLL_TIMEOUT_S_MAX < u16::MAX as u64, "a time-out class fits in 16 bits");
+};

@@ -1,0 +1,211 @@
+//! A node: its listeners, its shard's loop, its signals, its beginning and its end.
+//! Wiring and nothing else.
+
+pub mod log;
+mod notify;
+mod secrets;
+mod signals;
+
+use std::io::Write as _;
+use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
+use std::path::Path;
+use std::sync::Arc;
+
+use ::log::{error, info, warn};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use self::signals::{Signal, Signals};
+use crate::config::Config;
+use crate::error::StartError;
+use crate::ids::Origin;
+use crate::limits::DESCRIPTORS_RESERVED;
+use crate::reactor::listen::listen;
+use crate::reactor::{Reactor, Verdict};
+use crate::session::route::Door;
+use crate::shard::{Settings, Shard};
+use crate::time::{Clock, Now};
+
+/// Whether a node could start with this configuration, short of binding its addresses.
+pub fn check(config: &Config) -> Result<(), StartError> {
+    secrets::load(config).map(drop)
+}
+
+/// Runs a node until it is told to stop. `reload` reads the configuration again.
+pub fn serve(config: Config, reload: impl Fn() -> Result<Config, StartError>) -> Result<(), StartError> {
+    let keys = Arc::new(secrets::load(&config)?);
+    let connections_max = raise_descriptor_limit();
+    let public = bind("listen", &config.listen)?;
+    let publisher = bind("publish-listen", &config.publish_listen)?;
+    let signals = Signals::install().map_err(run_error)?;
+
+    let clock = Clock::start();
+    let settings = Settings::new(&config, connections_max);
+    let shard = Shard::new(settings, keys, Origin(random()), random(), clock.now());
+    let mut reactor = Reactor::new(shard, clock).map_err(run_error)?;
+    reactor.watch_orders(signals.stream().map_err(run_error)?).map_err(run_error)?;
+    let (public, publisher) =
+        (add(&mut reactor, public, Door::Public)?, add(&mut reactor, publisher, Door::Publisher)?);
+    announce(&config, &public, &publisher)?;
+
+    let mut governor = Governor { drain_ms: config.drain_s * 1000, connections_max, signals, reload };
+    reactor.run(|shard, now| governor.govern(shard, now)).map_err(run_error)?;
+    reactor.close_listeners();
+    if let Some(path) = &config.ready_file {
+        // It says that this process serves, which is no longer so.
+        let _ = std::fs::remove_file(path);
+    }
+    info!("stopped");
+    Ok(())
+}
+
+/// Turns signals into what the shard should do.
+struct Governor<R> {
+    drain_ms: u64,
+    connections_max: usize,
+    signals: Signals,
+    reload: R,
+}
+
+impl<R: Fn() -> Result<Config, StartError>> Governor<R> {
+    fn govern(&mut self, shard: &mut Shard, now: Now) -> Verdict {
+        while let Some(signal) = self.signals.take() {
+            match signal {
+                Signal::Reload => self.reload(shard),
+                Signal::Stop if shard.is_draining() => {
+                    info!("told to stop a second time: stopping at once");
+                    return Verdict::Stop;
+                }
+                Signal::Stop => {
+                    let (open, seconds) = (shard.connection_count(), self.drain_ms / 1000);
+                    info!("stopping: {open} connections are let go within {seconds} s");
+                    notify::stopping();
+                    shard.begin_drain(self.drain_ms, now);
+                }
+            }
+        }
+        if shard.is_drained(now) { Verdict::Stop } else { Verdict::GoOn }
+    }
+
+    /// Limits, keys and the log level anew; a bad file keeps the old ones.
+    fn reload(&mut self, shard: &mut Shard) {
+        let loaded = (self.reload)().and_then(|config| Ok((Arc::new(secrets::load(&config)?), config)));
+        match loaded {
+            Ok((keys, config)) => {
+                log::set_level(config.log_level);
+                self.drain_ms = config.drain_s * 1000;
+                shard.reconfigure(Settings::new(&config, self.connections_max), keys);
+                info!("configuration reloaded");
+            }
+            Err(reason) => error!("configuration not reloaded: {reason}"),
+        }
+    }
+}
+
+/// Binds every address of a list.
+fn bind(flag: &str, addresses: &[String]) -> Result<Vec<TcpListener>, StartError> {
+    let cannot =
+        |address: &str, error| StartError::Bind(format!("cannot listen on {address} (--{flag}): {error}"));
+    let mut bound = Vec::new();
+    for address in addresses {
+        let resolved = address.to_socket_addrs().map_err(|error| cannot(address, error))?;
+        // One listener a name: where it stands for several addresses, the first that works.
+        let mut last = None;
+        let socket = resolved.map(listen).find_map(|result| result.map_err(|error| last = Some(error)).ok());
+        let nothing = || std::io::Error::other("the name has no address");
+        bound.push(socket.ok_or_else(|| cannot(address, last.unwrap_or_else(nothing)))?);
+    }
+    Ok(bound)
+}
+
+fn add(reactor: &mut Reactor, sockets: Vec<TcpListener>, door: Door) -> Result<Vec<SocketAddr>, StartError> {
+    let mut addresses = Vec::new();
+    for socket in sockets {
+        addresses.push(socket.local_addr().map_err(run_error)?);
+        reactor.add_listener(socket, door).map_err(run_error)?;
+    }
+    Ok(addresses)
+}
+
+/// Tells everybody who asked that the node serves, and where.
+fn announce(config: &Config, public: &[SocketAddr], publisher: &[SocketAddr]) -> Result<(), StartError> {
+    info!("listening for subscribers on {}, for publishers on {}", join(public), join(publisher));
+    let exposed = publisher.iter().find(|address| !address.ip().is_loopback());
+    if let (Some(address), None) = (exposed, &config.publish_token_file) {
+        warn!("anyone who reaches {address} may publish: no --publish-token-file is given");
+    }
+    if let Some(path) = &config.ready_file {
+        write_ready_file(path, public, publisher)
+            .map_err(|error| StartError::Run(format!("cannot write {}: {error}", path.display())))?;
+    }
+    notify::ready();
+    if let ([public, ..], [publisher, ..]) = (public, publisher) {
+        print_first_steps(local(*public), local(*publisher));
+    }
+    Ok(())
+}
+
+/// What a newcomer can paste into other terminals.
+fn print_first_steps(public: SocketAddr, publisher: SocketAddr) {
+    // Nobody may be reading; that is no reason to stop.
+    let _ = writeln!(
+        std::io::stdout(),
+        "PushUp is running. In another terminal, wait for a message:\n\n  \
+         curl http://{public}/sub/news\n\n\
+         and in a third, publish one, and see what the node counts:\n\n  \
+         curl -d 'hello, world' http://{publisher}/pub/news\n  \
+         curl http://{publisher}/stats\n"
+    );
+}
+
+/// An address that a client on this machine can use.
+fn local(mut address: SocketAddr) -> SocketAddr {
+    if address.ip().is_unspecified() {
+        let loopback = if address.is_ipv4() { "127.0.0.1" } else { "::1" };
+        address.set_ip(loopback.parse().unwrap_or(address.ip()));
+    }
+    address
+}
+
+/// Written aside and renamed, so that whoever waits for it never reads half of it.
+fn write_ready_file(path: &Path, public: &[SocketAddr], publisher: &[SocketAddr]) -> std::io::Result<()> {
+    let list = |addresses: &[SocketAddr]| addresses.iter().map(SocketAddr::to_string).collect::<Vec<_>>();
+    let content = serde_json::json!({
+        "pid": std::process::id(),
+        "listen": list(public),
+        "publish_listen": list(publisher),
+    });
+    let mut aside = path.as_os_str().to_owned();
+    aside.push(".new");
+    std::fs::write(&aside, format!("{content}\n"))?;
+    std::fs::rename(&aside, path)
+}
+
+fn join(addresses: &[SocketAddr]) -> String {
+    addresses.iter().map(SocketAddr::to_string).collect::<Vec<_>>().join(", ")
+}
+
+/// Raises the soft limit of descriptors to the hard one; tells how many connections that
+/// leaves room for.
+fn raise_descriptor_limit() -> usize {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    if setrlimit(Resource::Nofile, raised).is_err() {
+        warn!("the limit of open files could not be raised");
+    }
+    match getrlimit(Resource::Nofile).current {
+        None => usize::MAX,
+        Some(files) => {
+            usize::try_from(files).unwrap_or(usize::MAX).saturating_sub(DESCRIPTORS_RESERVED).max(1)
+        }
+    }
+}
+
+/// 64 random bits from the operating system, by way of the standard library's hasher.
+fn random() -> u64 {
+    use std::hash::{BuildHasher, Hasher, RandomState};
+    RandomState::new().build_hasher().finish()
+}
+
+fn run_error(error: std::io::Error) -> StartError {
+    StartError::Run(error.to_string())
+}

@@ -1,0 +1,396 @@
+//! The event loop (paper §3.1): the only place that makes socket calls.
+//!
+//! It knows readiness and bytes, and nothing of what they mean: whatever happens is handed
+//! to the [`Shard`], and whatever the shard has to send is sent. One tick: wait; read what is
+//! ready; let time pass; write; close what is over; accept.
+//!
+//! Every socket is registered once, edge-triggered, for reading; for writing only while it
+//! is blocked. What a tick leaves unfinished stands on our own lists, not the kernel's.
+
+pub mod listen;
+
+use std::fs::File;
+use std::io::{self, ErrorKind, IoSlice, Read, Write};
+use std::net::Shutdown;
+use std::time::Duration;
+
+use mio::event::Event;
+use mio::net::{TcpListener, TcpStream, UnixStream};
+use mio::{Events, Interest, Poll, Token};
+
+use crate::ids::ConnId;
+use crate::limits::{
+    ACCEPT_PAUSE_MS, ACCEPTS_PER_TICK, EVENTS_PER_TICK, EVICTIONS_PER_TICK, READS_PER_TICK, SCRATCH_BYTES,
+    WRITES_PER_TICK,
+};
+use crate::session::route::Door;
+use crate::shard::output::full_house;
+use crate::shard::{Flushed, Shard};
+use crate::time::{Clock, Now, Tick};
+
+/// The generation that no connection has: it marks the reactor's own tokens.
+const OWN: u32 = u32::MAX;
+/// The token of the stream that says that there are orders.
+const ORDERS: u32 = u32::MAX;
+
+/// A listener, and the door that it is.
+struct Listener {
+    socket: TcpListener,
+    door: Door,
+    /// Someone may be waiting to be accepted.
+    ready: bool,
+}
+
+/// A connection's socket, and which owner of the slot it belongs to.
+struct Socket {
+    stream: TcpStream,
+    generation: u32,
+}
+
+/// Whether a read should go on until the socket says that it has no more.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Until {
+    /// A short read means that there is no more; the next edge will tell.
+    Short,
+    /// The end of the input, or a forgotten edge, may stand behind.
+    Empty,
+}
+
+/// The event loop of one shard.
+pub struct Reactor {
+    poll: Poll,
+    shard: Shard,
+    clock: Clock,
+    now: Now,
+    listeners: Vec<Listener>,
+    sockets: Vec<Option<Socket>>,
+    scratch: Box<[u8]>,
+    /// Given up for a moment when descriptors are exhausted, so that a caller can be told.
+    reserve: Option<File>,
+    /// No accepting before this moment.
+    accept_pause: Tick,
+    orders: Option<UnixStream>,
+}
+
+/// What the shard's owner wants of the loop after a tick.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// Another tick.
+    GoOn,
+    /// Return from [`Reactor::run`].
+    Stop,
+}
+
+impl Reactor {
+    /// A loop around a shard; `clock` is the one whose time the shard was made with.
+    pub fn new(shard: Shard, clock: Clock) -> io::Result<Reactor> {
+        Ok(Reactor {
+            poll: Poll::new()?,
+            shard,
+            clock,
+            now: clock.now(),
+            listeners: Vec::new(),
+            sockets: Vec::new(),
+            scratch: vec![0; SCRATCH_BYTES].into_boxed_slice(),
+            reserve: reserve(),
+            accept_pause: Tick(0),
+            orders: None,
+        })
+    }
+
+    /// Accepts connections from a bound listener.
+    pub fn add_listener(&mut self, socket: std::net::TcpListener, door: Door) -> io::Result<()> {
+        let mut socket = TcpListener::from_std(socket);
+        let number = self.listeners.len() as u32;
+        self.poll.registry().register(&mut socket, own_token(number), Interest::READABLE)?;
+        self.listeners.push(Listener { socket, door, ready: false });
+        Ok(())
+    }
+
+    /// Wakes the loop when `stream` can be read: orders have come.
+    pub fn watch_orders(&mut self, stream: std::os::unix::net::UnixStream) -> io::Result<()> {
+        stream.set_nonblocking(true)?;
+        let mut stream = UnixStream::from_std(stream);
+        self.poll.registry().register(&mut stream, own_token(ORDERS), Interest::READABLE)?;
+        self.orders = Some(stream);
+        Ok(())
+    }
+
+    /// Runs until `govern`, called once a tick with the shard, says so.
+    pub fn run(&mut self, mut govern: impl FnMut(&mut Shard, Now) -> Verdict) -> io::Result<()> {
+        let mut events = Events::with_capacity(EVENTS_PER_TICK);
+        loop {
+            self.wait(&mut events)?;
+            self.now = self.clock.now();
+            for event in &events {
+                self.handle_event(event);
+            }
+            self.shard.handle_time(self.now);
+            self.serve_listed();
+            self.close_freed();
+            self.accept();
+            if govern(&mut self.shard, self.now) == Verdict::Stop {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Takes in whoever still waits to be accepted, serves them what can be served at once,
+    /// and closes the listeners: for the end of a drain.
+    pub fn close_listeners(&mut self) {
+        self.listeners.iter_mut().for_each(|listener| listener.ready = true);
+        self.accept_pause = Tick(0);
+        self.accept();
+        self.listeners.clear();
+    }
+
+    fn wait(&mut self, events: &mut Events) -> io::Result<()> {
+        match self.poll.poll(events, self.patience()) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {
+                events.clear();
+                Ok(())
+            }
+            other => other,
+        }
+    }
+
+    /// How long there is nothing to do, if nothing happens.
+    fn patience(&self) -> Option<Duration> {
+        let paused = self.accept_pause > self.now.tick;
+        let waiting = self.listeners.iter().any(|listener| listener.ready);
+        if self.shard.listed_count() > 0 || waiting && !paused {
+            return Some(Duration::ZERO);
+        }
+        let resume = (waiting && paused).then_some(self.accept_pause);
+        let next = self.shard.next_deadline().into_iter().chain(resume).min()?;
+        Some(Duration::from_millis(next.since_ms(self.clock.now().tick)))
+    }
+
+    fn handle_event(&mut self, event: &Event) {
+        let id = ConnId::from_token(event.token().0);
+        if id.generation != OWN {
+            self.handle_connection(id, event);
+        } else if id.index == ORDERS {
+            self.clear_orders();
+        } else if let Some(listener) = self.listeners.get_mut(id.index as usize) {
+            listener.ready = true;
+        }
+    }
+
+    fn clear_orders(&mut self) {
+        let Some(orders) = &mut self.orders else { return };
+        while matches!(orders.read(&mut [0; 64]), Ok(1..)) {}
+    }
+
+    fn handle_connection(&mut self, id: ConnId, event: &Event) {
+        let broken = event.is_error() || event.is_read_closed() && event.is_write_closed();
+        if broken {
+            return self.shard.handle_gone(id);
+        }
+        if event.is_writable() {
+            self.shard.handle_writable(id);
+            self.flush(id);
+            if !self.shard.is_blocked(id) {
+                self.register_again(id, Interest::READABLE);
+            }
+        }
+        if event.is_read_closed() && self.shard.is_waiting(id) {
+            self.shard.handle_end_of_input(id);
+        } else if event.is_read_closed() {
+            self.read(id, Until::Empty);
+        } else if event.is_readable() {
+            self.read(id, Until::Short);
+        }
+    }
+}
+
+// -- Reading and writing -----------------------------------------------------------
+
+impl Reactor {
+    fn read(&mut self, id: ConnId, until: Until) {
+        for _ in 0..READS_PER_TICK {
+            if !self.shard.wants_input(id) {
+                return;
+            }
+            let Some(socket) = stream(&mut self.sockets, id) else { return };
+            match socket.read(&mut self.scratch) {
+                Ok(0) => {
+                    self.shard.handle_end_of_input(id);
+                    return self.flush(id);
+                }
+                Ok(len) => {
+                    let input = self.scratch.get(..len).unwrap_or_default();
+                    self.shard.handle_input(id, input, self.now);
+                    self.flush(id);
+                    if len < SCRATCH_BYTES && until == Until::Short {
+                        return;
+                    }
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(_) => return self.shard.handle_gone(id),
+            }
+        }
+        self.shard.handle_more_to_read(id);
+    }
+
+    /// Sends what there is, as far as the socket takes it.
+    fn flush(&mut self, id: ConnId) {
+        loop {
+            let Some(socket) = stream(&mut self.sockets, id) else { return };
+            let [first, second] = self.shard.output(id, self.now);
+            let total = first.len() + second.len();
+            let result = match (first, second) {
+                ([], []) => break,
+                (one, []) | ([], one) => socket.write(one),
+                (one, two) => socket.write_vectored(&[IoSlice::new(one), IoSlice::new(two)]),
+            };
+            match result {
+                Ok(len) if len == total => self.shard.handle_all_sent(id, len),
+                Ok(len) => self.shard.handle_sent(id, len),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    self.shard.handle_blocked(id, self.now);
+                    return self.register_again(id, Interest::READABLE | Interest::WRITABLE);
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(_) => return self.shard.handle_gone(id),
+            }
+        }
+        if self.shard.handle_flushed(id, self.now) == Flushed::Shut
+            && let Some(socket) = stream(&mut self.sockets, id)
+        {
+            // A peer that is gone already cannot be shut; the lingering ends by itself.
+            let _ = socket.shutdown(Shutdown::Write);
+        }
+    }
+
+    fn register_again(&mut self, id: ConnId, interest: Interest) {
+        let Some(socket) = stream(&mut self.sockets, id) else { return };
+        let token = Token(id.to_token());
+        if self.poll.registry().reregister(socket, token, interest).is_err() {
+            self.shard.handle_gone(id);
+        }
+    }
+
+    /// Looks after the connections with work of their own.
+    fn serve_listed(&mut self) {
+        for _ in 0..self.shard.listed_count().min(WRITES_PER_TICK) {
+            let Some(id) = self.shard.poll_listed(self.now) else { return };
+            self.flush(id);
+            if self.shard.is_unread(id) {
+                self.read(id, Until::Empty);
+            }
+        }
+    }
+
+    /// Closes the sockets of connections that are no more.
+    fn close_freed(&mut self) {
+        while let Some(id) = self.shard.poll_freed() {
+            if let Some(place) = self.sockets.get_mut(id.index as usize)
+                && place.as_ref().is_some_and(|socket| socket.generation == id.generation)
+            {
+                *place = None;
+            }
+        }
+    }
+}
+
+/// The stream of a connection, if the slot is still that connection's.
+fn stream(sockets: &mut [Option<Socket>], id: ConnId) -> Option<&mut TcpStream> {
+    let socket = sockets.get_mut(id.index as usize)?.as_mut()?;
+    (socket.generation == id.generation).then_some(&mut socket.stream)
+}
+
+fn own_token(number: u32) -> Token {
+    Token(ConnId { index: number, generation: OWN }.to_token())
+}
+
+// -- Accepting -----------------------------------------------------------------------
+
+impl Reactor {
+    fn accept(&mut self) {
+        if self.accept_pause > self.now.tick {
+            return;
+        }
+        for number in 0..self.listeners.len() {
+            self.accept_from(number);
+        }
+    }
+
+    fn accept_from(&mut self, number: usize) {
+        for _ in 0..ACCEPTS_PER_TICK {
+            let Some(listener) = self.listeners.get_mut(number) else { return };
+            if !listener.ready {
+                return;
+            }
+            match listener.socket.accept() {
+                Ok((stream, _)) => {
+                    let door = listener.door;
+                    self.admit(stream, door);
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => listener.ready = false,
+                Err(error) if is_exhausted(&error) => return self.turn_away(number, &error),
+                // The caller left before we came, or some such: on to the next.
+                Err(_) => {}
+            }
+        }
+    }
+
+    fn admit(&mut self, mut stream: TcpStream, door: Door) {
+        let Some(id) = self.shard.open(door, self.now) else {
+            // Full: idle connections make room for the next, this one is told to come back.
+            self.shard.evict_idle(1);
+            self.close_freed();
+            return tell_full(stream, self.now);
+        };
+        let token = Token(id.to_token());
+        if self.poll.registry().register(&mut stream, token, Interest::READABLE).is_err() {
+            return self.shard.handle_gone(id);
+        }
+        let index = id.index as usize;
+        if self.sockets.len() <= index {
+            self.sockets.resize_with(index + 1, || None);
+        }
+        if let Some(place) = self.sockets.get_mut(index) {
+            *place = Some(Socket { stream, generation: id.generation });
+        }
+    }
+
+    /// Descriptors are exhausted: room is made by closing idle connections, and if there
+    /// are none, one caller is told by means of the reserve and accepting pauses. Without
+    /// the pause the loop would spin on a listener that stays ready.
+    fn turn_away(&mut self, number: usize, error: &io::Error) {
+        log::warn!("cannot accept: {error}");
+        if self.shard.evict_idle(EVICTIONS_PER_TICK) > 0 {
+            return self.close_freed();
+        }
+        self.reserve = None;
+        if let Some(listener) = self.listeners.get(number)
+            && let Ok((stream, _)) = listener.socket.accept()
+        {
+            self.shard.count_refused();
+            tell_full(stream, self.now);
+        }
+        self.reserve = reserve();
+        self.accept_pause = self.now.tick.plus_ms(ACCEPT_PAUSE_MS);
+    }
+}
+
+/// A descriptor that is worth nothing but its place.
+fn reserve() -> Option<File> {
+    File::open("/dev/null").ok()
+}
+
+/// EMFILE, ENFILE, ENOBUFS, ENOMEM: the system's bounds, not the caller's fault.
+fn is_exhausted(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(24 | 23 | 105 | 12))
+}
+
+/// Answers 503 to a caller for whom there is no room, and hangs up.
+fn tell_full(mut stream: TcpStream, now: Now) {
+    // As far as it goes: there is no room to wait for a slow one.
+    let _ = stream.write(&full_house(now));
+    let _ = stream.shutdown(Shutdown::Write);
+    // Unread input would turn the close into a reset and lose the answer.
+    let _ = stream.read(&mut [0; 4096]);
+}

@@ -1,0 +1,157 @@
+//! Which path is what, on which listener, and with which methods.
+
+use crate::error::Refusal;
+use crate::wire::http::request::Method;
+
+/// Which of the two doors a connection came through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Door {
+    /// `--listen`: subscribes and nothing else.
+    Public,
+    /// `--publish-listen`: publishes, manages channels, administers.
+    Publisher,
+}
+
+/// What a path stands for. Channel names are still percent-encoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Route<'a> {
+    /// `/sub/{channels}`
+    Subscribe(&'a str),
+    /// `/pub/{channels}`
+    Publish(&'a str),
+    /// `/pub`
+    PublishMany,
+    /// `/channels`
+    Channels,
+    /// `/channels/{channel}`
+    Channel(&'a str),
+    /// `/channels/{channel}/renew`
+    Renew(&'a str),
+    /// `/livez`: the loop turns.
+    Live,
+    /// `/readyz`: it may be sent work.
+    Ready,
+    /// `/healthz`: the load balancer's question; 404 while draining.
+    Health,
+    /// `/metrics`
+    Metrics,
+    /// `/stats`
+    Stats,
+}
+
+impl<'a> Route<'a> {
+    /// What lives at a path behind a door, if anything.
+    pub fn find(door: Door, path: &'a str) -> Option<Route<'a>> {
+        let common = match path {
+            "/livez" => Some(Route::Live),
+            "/readyz" => Some(Route::Ready),
+            "/healthz" => Some(Route::Health),
+            _ => None,
+        };
+        common.or_else(|| match door {
+            Door::Public => path.strip_prefix("/sub/").filter(is_segment).map(Route::Subscribe),
+            Door::Publisher => Route::find_publisher(path),
+        })
+    }
+
+    fn find_publisher(path: &'a str) -> Option<Route<'a>> {
+        match path {
+            "/pub" => return Some(Route::PublishMany),
+            "/channels" => return Some(Route::Channels),
+            "/metrics" => return Some(Route::Metrics),
+            "/stats" => return Some(Route::Stats),
+            _ => {}
+        }
+        if let Some(channels) = path.strip_prefix("/pub/") {
+            return Some(channels).filter(is_segment).map(Route::Publish);
+        }
+        let channel = path.strip_prefix("/channels/")?;
+        match channel.strip_suffix("/renew") {
+            Some(channel) => Some(channel).filter(is_segment).map(Route::Renew),
+            None => Some(channel).filter(is_segment).map(Route::Channel),
+        }
+    }
+
+    /// The methods it answers, as the Allow field has them.
+    pub fn allow(self) -> &'static str {
+        match self {
+            Route::Publish(_) | Route::PublishMany | Route::Renew(_) => "POST, OPTIONS",
+            Route::Channels => "GET, HEAD, POST, OPTIONS",
+            Route::Channel(_) => "GET, HEAD, DELETE, OPTIONS",
+            Route::Subscribe(_)
+            | Route::Live
+            | Route::Ready
+            | Route::Health
+            | Route::Metrics
+            | Route::Stats => "GET, HEAD, OPTIONS",
+        }
+    }
+
+    /// Whether it answers this method; else 405.
+    pub fn admits(self, method: Method) -> Result<(), Refusal> {
+        let admitted = self.allow().split(", ").any(|allowed| allowed == method.as_str());
+        if admitted { Ok(()) } else { Err(Refusal::MethodNotAllowed) }
+    }
+
+    /// Whether a body means something here.
+    pub fn takes_body(self, method: Method) -> bool {
+        let route =
+            matches!(self, Route::Publish(_) | Route::PublishMany | Route::Channels | Route::Renew(_));
+        route && method == Method::Post
+    }
+
+    /// Whether it is one of the questions of load balancers and supervisors, which
+    /// need no token.
+    pub fn is_health(self) -> bool {
+        matches!(self, Route::Live | Route::Ready | Route::Health)
+    }
+}
+
+/// A path segment is not empty and has no slash.
+fn is_segment(text: &&str) -> bool {
+    !text.is_empty() && !text.contains('/')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths() {
+        use Door::{Public, Publisher};
+        for (door, path, expected) in [
+            (Public, "/sub/a,b", Some(Route::Subscribe("a,b"))),
+            (Public, "/sub/", None),
+            (Public, "/sub", None),
+            (Public, "/sub/a/b", None),
+            (Public, "/pub/a", None),
+            (Public, "/channels", None),
+            (Public, "/metrics", None),
+            (Public, "/stats", None),
+            (Public, "/healthz", Some(Route::Health)),
+            (Publisher, "/healthz", Some(Route::Health)),
+            (Publisher, "/sub/a", None),
+            (Publisher, "/pub", Some(Route::PublishMany)),
+            (Publisher, "/pub/a", Some(Route::Publish("a"))),
+            (Publisher, "/channels", Some(Route::Channels)),
+            (Publisher, "/channels/a", Some(Route::Channel("a"))),
+            (Publisher, "/channels/a/renew", Some(Route::Renew("a"))),
+            (Publisher, "/channels/renew", Some(Route::Channel("renew"))),
+            (Publisher, "/channels//renew", None),
+            (Publisher, "/channels/a/b/renew", None),
+            (Publisher, "/", None),
+        ] {
+            assert_eq!(Route::find(door, path), expected, "{door:?} {path}");
+        }
+    }
+
+    #[test]
+    fn methods() {
+        assert_eq!(Route::Publish("a").admits(Method::Post), Ok(()));
+        assert_eq!(Route::Publish("a").admits(Method::Get), Err(Refusal::MethodNotAllowed));
+        assert_eq!(Route::Subscribe("a").admits(Method::Post), Err(Refusal::MethodNotAllowed));
+        assert_eq!(Route::Channel("a").admits(Method::Delete), Ok(()));
+        assert!(!Route::Channel("a").takes_body(Method::Delete));
+        assert!(Route::Channels.takes_body(Method::Post));
+    }
+}

@@ -1,0 +1,465 @@
+//! Polls: answered at once, or held until there is something to say.
+//!
+//! A *plain* poll waits on one channel, without conditions; whatever is published there is
+//! its answer, the same bytes for all who wait. A *wide* poll waits on several channels, or
+//! with a time range or a limit, and is read for by itself.
+
+use super::Shard;
+use super::connection::{Marks, State};
+use super::output::{JSON, Reply};
+use super::timers::Class;
+use crate::channel::history::{Reading, Wanted};
+use crate::channel::queue::{ChannelIx, Closed, Lookup};
+use crate::channel::subscription::Subscriber;
+use crate::cursor::VersionVector;
+use crate::error::{Refusal, Refused};
+use crate::ids::ChannelName;
+use crate::limits::{ANSWER_BYTES_MAX, ANSWER_MESSAGES_MAX};
+use crate::session::answer::{self, Notices};
+use crate::session::subscriber::{After, Poll, with_jitter};
+use crate::time::{Now, Timestamp};
+use crate::wire::http::request::{Method, RequestHead};
+
+/// A held poll that needs more than a slot.
+#[derive(Debug)]
+pub(super) struct WidePoll {
+    /// Its channels, in the order it named them.
+    places: Vec<Place>,
+    /// What it has examined.
+    after: VersionVector,
+    since: Timestamp,
+    until: Timestamp,
+    limit: usize,
+}
+
+/// One channel of a wide poll.
+#[derive(Clone, Debug)]
+struct Place {
+    name: ChannelName,
+    ix: ChannelIx,
+    /// Its position among the channel's subscribers; `None` while it was taken out.
+    position: Option<u32>,
+}
+
+/// What a poll's cursor comes to.
+struct Start {
+    after: Option<VersionVector>,
+    reset: bool,
+}
+
+// -- A poll arrives ----------------------------------------------------------------
+
+impl Shard {
+    /// Answers a poll from the cache, or holds it.
+    pub(super) fn execute_poll(
+        &mut self,
+        index: u32,
+        segment: &str,
+        head: &RequestHead,
+        now: Now,
+    ) -> Result<(), Refused> {
+        self.counters.polls += 1;
+        let grant = self.keys.admit_subscriber(head, now.wall)?;
+        let poll = Poll::parse(segment, head, self.settings.timeouts)?;
+        if let Some(grant) = grant {
+            let denied = poll.names().find(|name| !grant.allows(name));
+            denied.map_or(Ok(()), |name| {
+                Err(Refused::because(Refusal::Forbidden, format!("The token does not allow \"{name}\".")))
+            })?;
+        }
+        if poll.prefer_applied {
+            self.slot_mut(index).marks.set(Marks::PREFER);
+        }
+        // The usual poll names one channel and needs no list.
+        let one = [&*poll.channels];
+        let many: Vec<&str>;
+        let names = if poll.channels.contains(',') {
+            many = poll.names().collect();
+            &many[..]
+        } else {
+            &one
+        };
+        let closed = self.check_channels(names)?;
+        let start = self.start_of(&poll.after);
+        let reading = self.read_for(names, &start, &poll, now);
+        let notices = Notices { gap: reading.gap, reset: start.reset, closed: &closed };
+        let news = !reading.messages.is_empty() || reading.gap || start.reset || !closed.is_empty();
+        if news || poll.timeout_s == 0 || head.method == Method::Head || self.holds_no_more(now) {
+            self.answer_now(index, &reading, names, notices, now);
+            Ok(())
+        } else {
+            self.hold(index, &poll, names, reading, now)
+        }
+    }
+
+    /// Which of the channels were closed; all of them is an error, and so is one that
+    /// had to be created.
+    fn check_channels<'a>(&self, names: &[&'a str]) -> Result<Vec<&'a str>, Refused> {
+        let mut closed = Vec::new();
+        for name in names {
+            match self.queue.find(name) {
+                Lookup::Open(_) => {}
+                Lookup::Closed => closed.push(*name),
+                Lookup::Unknown if self.settings.bounds.existing_only => {
+                    let what = format!("The channel \"{name}\" does not exist.");
+                    return Err(Refused::because(Refusal::ChannelUnknown, what));
+                }
+                Lookup::Unknown => {}
+            }
+        }
+        if closed.len() == names.len() {
+            return Err(Refusal::ChannelClosed.into());
+        }
+        Ok(closed)
+    }
+
+    /// From where a poll is to be served.
+    fn start_of(&self, after: &After) -> Start {
+        let cursor = match after {
+            After::Beginning => return Start { after: None, reset: false },
+            After::Present => return Start { after: Some(self.queue.head().clone()), reset: false },
+            After::Cursor(cursor) => cursor,
+        };
+        let (head, own) = (self.queue.head(), self.queue.origin());
+        let known = cursor.seen.iter().any(|(origin, _)| origin == own || head.seq(origin) > 0);
+        let forged = cursor.seen.seq(own) > head.seq(own);
+        if cursor.tag != self.settings.tag || forged || !known && !cursor.seen.is_empty() {
+            Start { after: None, reset: true }
+        } else {
+            Start { after: Some(cursor.seen.clone()), reset: false }
+        }
+    }
+
+    fn read_for(&self, names: &[&str], start: &Start, poll: &Poll, now: Now) -> Reading {
+        let wanted = Wanted {
+            after: start.after.as_ref(),
+            since: poll.since,
+            until: poll.until,
+            messages_max: poll.limit.unwrap_or(ANSWER_MESSAGES_MAX),
+            bytes_max: ANSWER_BYTES_MAX,
+        };
+        let place = |name: &&str| match self.queue.find(name) {
+            Lookup::Open(ix) => Some(ix),
+            Lookup::Closed | Lookup::Unknown => None,
+        };
+        if let [one] = names {
+            return self.queue.read(&[place(one)], &wanted, now.tick);
+        }
+        let places: Vec<_> = names.iter().map(place).collect();
+        self.queue.read(&places, &wanted, now.tick)
+    }
+
+    fn answer_now(&mut self, index: u32, reading: &Reading, names: &[&str], notices: Notices, now: Now) {
+        self.counters.polls_immediate += 1;
+        self.counters.gaps += u64::from(notices.gap);
+        let mut body = std::mem::take(&mut self.body);
+        body.clear();
+        answer::write(self.settings.tag, reading, names, notices, &mut body);
+        let applied: &[_] = &[("Preference-Applied", "wait")];
+        let extra = if self.slot(index).marks.has(Marks::PREFER) { applied } else { &[] };
+        self.reply(index, Reply { status: 200, content_type: Some(JSON), body: &body, extra }, now);
+        body.shrink_to(ANSWER_BYTES_MAX / 4);
+        self.body = body;
+    }
+
+    fn hold(
+        &mut self,
+        index: u32,
+        poll: &Poll,
+        names: &[&str],
+        reading: Reading,
+        now: Now,
+    ) -> Result<(), Refused> {
+        if !self.has_room(size_of::<WidePoll>()) {
+            return Err(Refusal::Overloaded.into());
+        }
+        // A cursor ahead of this node, or one that a time range holds back, must be kept:
+        // all that a plain poll's slot says is that it has examined everything here.
+        let plain = poll.is_plain() && reading.examined == *self.queue.head();
+        if plain {
+            self.hold_plain(index, names, now)?;
+        } else {
+            self.hold_wide(index, poll, names, reading, now)?;
+        }
+        self.held += 1;
+        let seconds = with_jitter(poll.timeout_s, index);
+        let class = Class::Poll(u16::try_from(seconds).unwrap_or(u16::MAX));
+        self.timers.set(&mut self.connections, index, class, now.tick);
+        Ok(())
+    }
+
+    fn hold_plain(&mut self, index: u32, names: &[&str], now: Now) -> Result<(), Refused> {
+        let name = names.first().copied().unwrap_or_default();
+        let ix = match self.queue.find(name) {
+            Lookup::Open(ix) => ix,
+            Lookup::Closed | Lookup::Unknown => self.queue.open(&parse_name(name)?, now.tick)?,
+        };
+        let position = self.queue.join(ix, Subscriber(index));
+        let slot = self.slot_mut(index);
+        slot.state = State::Held;
+        slot.waits_on = ix.0;
+        slot.position = position;
+        Ok(())
+    }
+
+    fn hold_wide(
+        &mut self,
+        index: u32,
+        poll: &Poll,
+        names: &[&str],
+        reading: Reading,
+        now: Now,
+    ) -> Result<(), Refused> {
+        let mut places = Vec::with_capacity(names.len());
+        for name in names {
+            let name = parse_name(name)?;
+            let ix = self.queue.open(&name, now.tick)?;
+            places.push(Place { name, ix, position: None });
+        }
+        for place in &mut places {
+            place.position = Some(self.queue.join(place.ix, Subscriber(index)));
+        }
+        let wide = WidePoll {
+            places,
+            after: reading.examined,
+            since: poll.since,
+            until: poll.until,
+            limit: poll.limit.unwrap_or(ANSWER_MESSAGES_MAX),
+        };
+        let slot = &mut self.connections[index as usize];
+        slot.state = State::HeldWide;
+        slot.waits_on = self.wides.insert(wide) as u32;
+        Ok(())
+    }
+
+    /// Memory of wide polls, in bytes, roughly: a place has a name that is shared.
+    pub(super) fn wide_bytes(&self) -> usize {
+        self.wides.len() * (size_of::<WidePoll>() + 4 * size_of::<Place>())
+    }
+}
+
+fn parse_name(name: &str) -> Result<ChannelName, Refused> {
+    name.parse().map_err(|_| Refusal::ChannelInvalid.into())
+}
+
+// -- There is something to say -------------------------------------------------------
+
+impl Shard {
+    /// Delivers what a command has changed, and begins the next.
+    pub(super) fn deliver(&mut self, now: Now) {
+        while self.queue.has_news() {
+            for closed in self.queue.take_closed() {
+                self.deliver_closed(closed, now);
+            }
+            for ix in self.queue.take_stirred() {
+                self.deliver_to(ix, now);
+            }
+        }
+        self.base.clone_from(self.queue.head());
+    }
+
+    /// Answers all who wait on a channel that was published to.
+    fn deliver_to(&mut self, ix: ChannelIx, now: Now) {
+        let subscribers = self.queue.take_subscribers(ix);
+        let mut shared = None;
+        for subscriber in subscribers.as_slice() {
+            let index = subscriber.0;
+            if self.slot(index).state == State::HeldWide {
+                self.deliver_wide(index, ix, now);
+                continue;
+            }
+            let answer = match shared {
+                Some(answer) => answer,
+                None => *shared.insert(self.make_shared(ix, now)),
+            };
+            self.answers.share(answer);
+            self.counters.deliveries += 1;
+            self.wake(index, answer);
+        }
+        if let Some(answer) = shared {
+            self.answers.release(answer);
+        }
+    }
+
+    /// The answer for all plain polls of a channel: what was published there since they
+    /// were held.
+    fn make_shared(&mut self, ix: ChannelIx, now: Now) -> u32 {
+        let wanted = Wanted {
+            after: Some(&self.base),
+            since: Timestamp(0),
+            until: Timestamp::MAX,
+            messages_max: ANSWER_MESSAGES_MAX,
+            bytes_max: ANSWER_BYTES_MAX,
+        };
+        let reading = self.queue.read(&[Some(ix)], &wanted, now.tick);
+        let name = self.queue.name(ix).cloned();
+        let names = name.as_ref().map_or("", ChannelName::as_str);
+        let notices = Notices { gap: reading.gap, ..Notices::default() };
+        self.add_answer(&reading, &[names], notices)
+    }
+
+    fn add_answer(&mut self, reading: &Reading, names: &[&str], notices: Notices) -> u32 {
+        self.counters.gaps += u64::from(notices.gap);
+        self.body.clear();
+        answer::write(self.settings.tag, reading, names, notices, &mut self.body);
+        self.answers.add(&self.body)
+    }
+
+    /// Ends the wait of a poll that is no longer among its channel's subscribers.
+    fn wake(&mut self, index: u32, answer: u32) {
+        self.held -= 1;
+        self.send_shared(index, answer);
+    }
+
+    /// A wide poll was taken from one of its channels: answer it, or have it wait on.
+    fn deliver_wide(&mut self, index: u32, ix: ChannelIx, now: Now) {
+        let reading = self.read_wide(index, now);
+        let wide = &mut self.wides[self.connections[index as usize].waits_on as usize];
+        let place = wide.places.iter_mut().find(|place| place.ix == ix);
+        if reading.messages.is_empty() && !reading.gap {
+            if let Some(place) = place {
+                place.position = Some(self.queue.join(ix, Subscriber(index)));
+            }
+            wide.after = reading.examined;
+            return;
+        }
+        if let Some(place) = place {
+            place.position = None;
+        }
+        self.counters.deliveries += 1;
+        self.finish_wide(index, &reading, None);
+    }
+
+    /// What there is for a wide poll that it has not examined.
+    fn read_wide(&self, index: u32, now: Now) -> Reading {
+        let wide = &self.wides[self.slot(index).waits_on as usize];
+        let wanted = Wanted {
+            after: Some(&wide.after),
+            since: wide.since,
+            until: wide.until,
+            messages_max: wide.limit,
+            bytes_max: ANSWER_BYTES_MAX,
+        };
+        let places: Vec<_> = wide.places.iter().map(|place| Some(place.ix)).collect();
+        self.queue.read(&places, &wanted, now.tick)
+    }
+
+    /// Answers a wide poll and takes it out of its other channels.
+    fn finish_wide(&mut self, index: u32, reading: &Reading, closed: Option<&ChannelName>) {
+        let wide = self.leave_wide(index);
+        let names: Vec<&str> = wide.places.iter().map(|place| place.name.as_str()).collect();
+        let closed: Vec<&str> = closed.into_iter().map(ChannelName::as_str).collect();
+        let notices = Notices { gap: reading.gap, reset: false, closed: &closed };
+        let answer = self.add_answer(reading, &names, notices);
+        self.wake(index, answer);
+    }
+
+    /// Tells all who waited on a channel that it was closed.
+    fn deliver_closed(&mut self, closed: Closed, now: Now) {
+        let mut shared = None;
+        for subscriber in closed.subscribers.as_slice() {
+            let index = subscriber.0;
+            if self.slot(index).state == State::HeldWide {
+                let wide = &mut self.wides[self.connections[index as usize].waits_on as usize];
+                wide.places
+                    .iter_mut()
+                    .filter(|place| place.ix == closed.ix)
+                    .for_each(|place| place.position = None);
+                let reading = self.read_wide(index, now);
+                self.counters.deliveries += 1;
+                self.finish_wide(index, &reading, Some(&closed.name));
+                continue;
+            }
+            let answer = match shared {
+                Some(answer) => answer,
+                None => {
+                    let name = closed.name.as_str();
+                    let reading = Reading { examined: self.queue.head().clone(), ..Reading::default() };
+                    let notices = Notices { closed: &[name], ..Notices::default() };
+                    *shared.insert(self.add_answer(&reading, &[name], notices))
+                }
+            };
+            self.answers.share(answer);
+            self.counters.deliveries += 1;
+            self.wake(index, answer);
+        }
+        if let Some(answer) = shared {
+            self.answers.release(answer);
+        }
+    }
+}
+
+// -- There is nothing to say ---------------------------------------------------------
+
+impl Shard {
+    /// A held poll's time is over: the ordinary answer, with no messages.
+    pub(super) fn end_poll(&mut self, index: u32, now: Now) {
+        self.counters.polls_timed_out += 1;
+        let slot = self.slot(index);
+        if slot.state == State::HeldWide {
+            let reading = self.read_wide(index, now);
+            return self.finish_wide(index, &reading, None);
+        }
+        self.leave(ChannelIx(slot.waits_on), slot.position);
+        let answer = self.idle_answer();
+        self.answers.share(answer);
+        self.wake(index, answer);
+    }
+
+    /// The answer without messages for plain polls; the same until something is published.
+    fn idle_answer(&mut self) -> u32 {
+        if let Some((head, answer)) = &self.idle_answer {
+            if head == self.queue.head() {
+                return *answer;
+            }
+            self.answers.release(*answer);
+        }
+        let head = self.queue.head().clone();
+        let reading = Reading { examined: head.clone(), ..Reading::default() };
+        let answer = self.add_answer(&reading, &[], Notices::default());
+        self.idle_answer = Some((head, answer));
+        answer
+    }
+
+    /// Takes a poll out of its channels, without an answer; does nothing for others.
+    pub(super) fn stop_waiting(&mut self, index: u32) {
+        let slot = self.slot(index);
+        match slot.state {
+            State::Held => {
+                let (ix, position) = (ChannelIx(slot.waits_on), slot.position);
+                self.leave(ix, position);
+            }
+            State::HeldWide => {
+                self.leave_wide(index);
+            }
+            _ => return,
+        }
+        self.held -= 1;
+    }
+
+    fn leave_wide(&mut self, index: u32) -> WidePoll {
+        let number = self.slot(index).waits_on as usize;
+        // One at a time: each leave may move this very poll's other positions.
+        for at in 0..self.wides[number].places.len() {
+            let place = &mut self.wides[number].places[at];
+            if let (ix, Some(position)) = (place.ix, place.position.take()) {
+                self.leave(ix, position);
+            }
+        }
+        self.wides.remove(number)
+    }
+
+    fn leave(&mut self, ix: ChannelIx, position: u32) {
+        let Some(moved) = self.queue.leave(ix, position) else { return };
+        let slot = &mut self.connections[moved.0 as usize];
+        if slot.state == State::HeldWide {
+            let places = &mut self.wides[slot.waits_on as usize].places;
+            places
+                .iter_mut()
+                .filter(|place| place.ix == ix)
+                .for_each(|place| place.position = Some(position));
+        } else {
+            slot.position = position;
+        }
+    }
+}

@@ -1,0 +1,336 @@
+//! Requests are let in and executed: each route's command on the message queue.
+
+use super::Shard;
+use super::connection::Marks;
+use super::output::{JSON, Reply};
+use crate::channel::queue::ChannelInfo;
+use crate::error::{Refusal, Refused};
+use crate::ids::ChannelName;
+use crate::limits::CHANNEL_PAGE_MAX;
+use crate::metrics;
+use crate::session::publisher::{self, Acknowledge};
+use crate::session::route::{Door, Route};
+use crate::session::subscriber::whole_number;
+use crate::time::Now;
+use crate::wire::http::request::{Framing, Method, RequestHead};
+use crate::wire::http::target::{Query, decode_once};
+
+const TEXT: &str = "text/plain; charset=utf-8";
+const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
+const NDJSON: &str = "application/x-ndjson";
+/// What `OPTIONS *` says: every method that some resource here answers.
+const ALLOW_ALL: &str = "GET, HEAD, POST, DELETE, OPTIONS";
+/// Browsers ask again after this many seconds, as few of them accept more.
+const PREFLIGHT_MAX_AGE_S: &str = "7200";
+
+impl Shard {
+    /// Whether a request may have its body read: the path, the method, the credentials,
+    /// the body's size, and our memory.
+    pub(super) fn admit<'a>(&self, index: u32, head: &RequestHead<'a>) -> Result<Route<'a>, Refused> {
+        let door = self.slot(index).door;
+        let route = Route::find(door, head.path).ok_or(Refusal::NotFound)?;
+        if head.method != Method::Options {
+            route.admits(head.method)?;
+            if door == Door::Publisher && !route.is_health() {
+                self.keys.admit_publisher(head)?;
+            }
+        }
+        let body_len = match head.framing {
+            Framing::None | Framing::Length(0) => return Ok(route),
+            Framing::Length(len) => usize::try_from(len).unwrap_or(usize::MAX),
+            Framing::Chunked => 0,
+        };
+        if !route.takes_body(head.method) {
+            return Err(Refusal::BodyUnexpected.into());
+        }
+        if body_len > self.settings.body_bytes_max {
+            return Err(Refusal::BodyTooLarge.into());
+        }
+        Ok(route)
+    }
+
+    /// Executes a complete request.
+    pub(super) fn execute(&mut self, index: u32, head: &RequestHead, body: &[u8], now: Now) {
+        self.counters.requests += 1;
+        if head.path == "*" {
+            return self.reply_empty(index, &[("Allow", ALLOW_ALL)], now);
+        }
+        let result = match self.admit(index, head) {
+            Ok(route) if head.method == Method::Options => {
+                self.reply_options(index, route, head, now);
+                Ok(())
+            }
+            Ok(route) => self.execute_route(index, route, head, body, now),
+            Err(refused) => Err(refused),
+        };
+        if let Err(refused) = result {
+            self.refuse_route(index, head, &refused, now);
+        }
+    }
+
+    fn execute_route(
+        &mut self,
+        index: u32,
+        route: Route,
+        head: &RequestHead,
+        body: &[u8],
+        now: Now,
+    ) -> Result<(), Refused> {
+        match route {
+            Route::Subscribe(channels) => self.execute_poll(index, channels, head, now),
+            Route::Publish(channels) => self.execute_publish(index, channels, head, body, now),
+            Route::PublishMany => self.execute_batch(index, head, body, now),
+            Route::Channels if head.method == Method::Post => self.execute_create(index, head, body, now),
+            Route::Channels => self.execute_list(index, head, now),
+            Route::Channel(name) if head.method == Method::Delete => self.execute_close(index, name, now),
+            Route::Channel(name) => self.execute_info(index, name, now),
+            Route::Renew(name) => self.execute_renew(index, name, head, body, now),
+            Route::Live => self.reply_text(index, 200, "alive\n", now),
+            Route::Ready => self.reply_while_serving(index, 503, "ready\n", now),
+            Route::Health => self.reply_while_serving(index, 404, "healthy\n", now),
+            Route::Metrics => {
+                let text = metrics::prometheus(&self.counters, &self.gauges(now));
+                self.reply_body(index, 200, PROMETHEUS, text.as_bytes(), now)
+            }
+            Route::Stats => {
+                let origin = self.queue.origin().to_string();
+                let version = env!("CARGO_PKG_VERSION");
+                let text = metrics::json(version, &origin, &self.counters, &self.gauges(now));
+                self.reply_body(index, 200, JSON, text.as_bytes(), now)
+            }
+        }
+    }
+
+    /// Refuses a request that was understood; a wrong method is told the right ones.
+    pub(super) fn refuse_route(&mut self, index: u32, head: &RequestHead, refused: &Refused, now: Now) {
+        match Route::find(self.slot(index).door, head.path) {
+            Some(route) if refused.reason == Refusal::MethodNotAllowed => {
+                self.refuse_with(index, refused, &[("Allow", route.allow())], now);
+            }
+            _ => self.refuse(index, refused, now),
+        }
+    }
+}
+
+// -- Publishing --------------------------------------------------------------------
+
+impl Shard {
+    fn execute_publish(
+        &mut self,
+        index: u32,
+        channels: &str,
+        head: &RequestHead,
+        body: &[u8],
+        now: Now,
+    ) -> Result<(), Refused> {
+        check_acknowledge(head)?;
+        let publication = publisher::parse_publication(channels, head, body)?;
+        self.make_room(body.len())?;
+        let receipt = self.queue.publish(publication, now)?;
+        self.count_publication(receipt.duplicate);
+        self.deliver(now);
+        let mut text = Vec::with_capacity(128);
+        publisher::write_receipt(&receipt, &mut text);
+        text.push(b'\n');
+        self.reply_body(index, 201, JSON, &text, now)
+    }
+
+    fn execute_batch(
+        &mut self,
+        index: u32,
+        head: &RequestHead,
+        body: &[u8],
+        now: Now,
+    ) -> Result<(), Refused> {
+        check_acknowledge(head)?;
+        let (form, items) = publisher::parse_batch(head, body)?;
+        self.make_room(body.len())?;
+        let mut results = Vec::with_capacity(items.len());
+        for item in items {
+            let result = item.and_then(|publication| self.queue.publish(publication, now));
+            if let Ok(receipt) = &result {
+                self.count_publication(receipt.duplicate);
+            }
+            results.push(result);
+        }
+        // Delivered together: a poll that waits gets all that the batch has for it.
+        self.deliver(now);
+        let mut text = Vec::new();
+        publisher::write_results(form, &results, &mut text);
+        let media_type = match form {
+            publisher::BatchForm::Lines => NDJSON,
+            publisher::BatchForm::Array => JSON,
+        };
+        self.reply_body(index, 200, media_type, &text, now)
+    }
+
+    fn count_publication(&mut self, duplicate: bool) {
+        if duplicate {
+            self.counters.publications_repeated += 1;
+        } else {
+            self.counters.publications += 1;
+        }
+    }
+
+    /// Makes room for what is to be kept, or refuses it.
+    fn make_room(&mut self, bytes: usize) -> Result<(), Refused> {
+        self.relieve(bytes);
+        if self.has_room(bytes) { Ok(()) } else { Err(Refusal::Overloaded.into()) }
+    }
+}
+
+/// A node by itself is the most of itself, but has no other.
+fn check_acknowledge(head: &RequestHead) -> Result<(), Refused> {
+    match publisher::parse_acknowledge(head)? {
+        Acknowledge::Local | Acknowledge::Quorum => Ok(()),
+        Acknowledge::One => Err(Refusal::AckUnreachable.into()),
+    }
+}
+
+// -- Channels ----------------------------------------------------------------------
+
+impl Shard {
+    fn execute_create(
+        &mut self,
+        index: u32,
+        head: &RequestHead,
+        body: &[u8],
+        now: Now,
+    ) -> Result<(), Refused> {
+        let request = publisher::parse_channel_request(head, body)?;
+        self.make_room(body.len())?;
+        let (info, fresh) = self.queue.create(request.name, request.ttl_ms, now)?;
+        self.deliver(now);
+        self.reply_expiry(index, if fresh { 201 } else { 200 }, &info, now)
+    }
+
+    fn execute_renew(
+        &mut self,
+        index: u32,
+        segment: &str,
+        head: &RequestHead,
+        body: &[u8],
+        now: Now,
+    ) -> Result<(), Refused> {
+        let name = decode_name(segment)?;
+        let request = publisher::parse_channel_request(head, body)?;
+        if request.name.is_some() {
+            return Err(Refused::because(Refusal::JsonShape, "Only \"ttl\" can be changed."));
+        }
+        let info = self.queue.renew(name.as_str(), request.ttl_ms, now)?;
+        self.reply_expiry(index, 200, &info, now)
+    }
+
+    fn execute_close(&mut self, index: u32, segment: &str, now: Now) -> Result<(), Refused> {
+        self.queue.close(decode_name(segment)?.as_str(), now)?;
+        self.deliver(now);
+        self.reply_empty(index, &[], now);
+        Ok(())
+    }
+
+    fn execute_info(&mut self, index: u32, segment: &str, now: Now) -> Result<(), Refused> {
+        let ix = self.queue.open_place(decode_name(segment)?.as_str())?;
+        let info = self.queue.info(ix, now).ok_or(Refusal::ChannelUnknown)?;
+        self.reply_body(index, 200, JSON, (describe(&info) + "\n").as_bytes(), now)
+    }
+
+    /// `GET /channels?limit=N&from=P`: a page, and where the next begins.
+    fn execute_list(&mut self, index: u32, head: &RequestHead, now: Now) -> Result<(), Refused> {
+        let (mut from, mut limit) = (0, 100);
+        for (name, value) in Query::new(head.query) {
+            let number = whole_number(value.as_bytes()).and_then(|number| usize::try_from(number).ok());
+            match (name, number) {
+                ("from", Some(number)) => from = number,
+                ("limit", Some(number @ 1..)) => limit = number.min(CHANNEL_PAGE_MAX),
+                ("from" | "limit", _) => {
+                    let what = format!("\"{name}\" must be a whole number.");
+                    return Err(Refused::because(Refusal::NumberInvalid, what));
+                }
+                _ => {}
+            }
+        }
+        let (found, next) = self.queue.list(from, limit, now);
+        let rows: Vec<String> = found.iter().map(describe).collect();
+        let next = next.map_or(String::new(), |next| format!(",\"next\":{next}"));
+        let text = format!("{{\"channels\":[{}]{next}}}\n", rows.join(","));
+        self.reply_body(index, 200, JSON, text.as_bytes(), now)
+    }
+
+    fn reply_expiry(&mut self, index: u32, status: u16, info: &ChannelInfo, now: Now) -> Result<(), Refused> {
+        let text = format!("{{\"channel\":\"{}\",\"expires\":{}}}\n", info.name, info.expires.0);
+        let location = format!("/channels/{}", info.name);
+        let extra: &[(&'static str, &str)] = if status == 201 { &[("Location", &location)] } else { &[] };
+        self.reply(index, Reply { status, content_type: Some(JSON), body: text.as_bytes(), extra }, now);
+        Ok(())
+    }
+}
+
+fn decode_name(segment: &str) -> Result<ChannelName, Refused> {
+    let name = decode_once(segment).map_err(|_| Refusal::ChannelInvalid)?;
+    name.parse().map_err(|_| Refusal::ChannelInvalid.into())
+}
+
+fn describe(info: &ChannelInfo) -> String {
+    let ChannelInfo { name, subscribers, messages, bytes, expires, created } = info;
+    let expires = expires.0;
+    format!(
+        "{{\"channel\":\"{name}\",\"subscribers\":{subscribers},\"messages\":{messages},\
+         \"bytes\":{bytes},\"expires\":{expires},\"created\":{created}}}"
+    )
+}
+
+// -- Replies -----------------------------------------------------------------------
+
+impl Shard {
+    fn reply_body(
+        &mut self,
+        index: u32,
+        status: u16,
+        media_type: &'static str,
+        body: &[u8],
+        now: Now,
+    ) -> Result<(), Refused> {
+        self.reply(index, Reply { status, content_type: Some(media_type), body, extra: &[] }, now);
+        Ok(())
+    }
+
+    fn reply_text(&mut self, index: u32, status: u16, text: &'static str, now: Now) -> Result<(), Refused> {
+        self.reply_body(index, status, TEXT, text.as_bytes(), now)
+    }
+
+    /// 200 while this node serves; `otherwise` once it is ending.
+    fn reply_while_serving(
+        &mut self,
+        index: u32,
+        otherwise: u16,
+        text: &'static str,
+        now: Now,
+    ) -> Result<(), Refused> {
+        if self.is_draining() {
+            self.reply_text(index, otherwise, "draining\n", now)
+        } else {
+            self.reply_text(index, 200, text, now)
+        }
+    }
+
+    fn reply_empty(&mut self, index: u32, extra: &[(&'static str, &str)], now: Now) {
+        self.reply(index, Reply { status: 204, content_type: None, body: &[], extra }, now);
+    }
+
+    /// OPTIONS: what may be done here; to a browser's preflight also from where.
+    fn reply_options(&mut self, index: u32, route: Route, head: &RequestHead, now: Now) {
+        let allow = ("Allow", route.allow());
+        let slot = self.slot_mut(index);
+        slot.marks.clear(Marks::HEAD_ONLY);
+        if slot.cors == 0 || head.preflight_method.is_none() {
+            return self.reply_empty(index, &[allow], now);
+        }
+        let extra = [
+            allow,
+            ("Access-Control-Allow-Methods", "GET"),
+            ("Access-Control-Allow-Headers", "Authorization, Prefer"),
+            ("Access-Control-Max-Age", PREFLIGHT_MAX_AGE_S),
+        ];
+        self.reply_empty(index, &extra, now);
+    }
+}
