@@ -19,19 +19,30 @@ use crate::limits::{CURSOR_ORIGINS_MAX, CURSOR_TEXT_BYTES_MAX};
 const VERSION: u8 = 1;
 
 /// For each origin, the highest entry up to which all entries were examined.
+///
+/// Nearly every vector has one origin; that one needs no heap, so that the reading and
+/// writing of a poll's cursor allocates nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct VersionVector {
-    /// Ascending by origin; no entry is 0.
-    seen: Vec<(Origin, u64)>,
+    /// The lowest origin; seq 0 when nothing was examined of any.
+    first: Entry,
+    /// The other origins, ascending; none is 0.
+    rest: Vec<Entry>,
 }
+
+type Entry = (Origin, u64);
 
 impl VersionVector {
     /// The highest entry examined of `origin`, 0 if none.
     pub fn seq(&self, origin: Origin) -> u64 {
-        match self.seen.binary_search_by_key(&origin, |entry| entry.0) {
-            Ok(at) => self.seen.get(at).map_or(0, |entry| entry.1),
-            Err(_) => 0,
+        if self.first.0 == origin {
+            return self.first.1;
         }
+        self.find(origin).ok().and_then(|at| self.rest.get(at)).map_or(0, |entry| entry.1)
+    }
+
+    fn find(&self, origin: Origin) -> Result<usize, usize> {
+        self.rest.binary_search_by_key(&origin, |entry| entry.0)
     }
 
     /// Whether the message was examined.
@@ -41,17 +52,31 @@ impl VersionVector {
 
     /// Sets what was examined of `origin`; 0 removes it.
     pub fn set(&mut self, origin: Origin, seq: u64) {
-        match self.seen.binary_search_by_key(&origin, |entry| entry.0) {
-            Ok(at) if seq == 0 => {
-                self.seen.remove(at);
+        if seq == 0 {
+            return self.remove(origin);
+        }
+        if self.first.1 == 0 || self.first.0 == origin {
+            self.first = (origin, seq);
+        } else if origin < self.first.0 {
+            let second = std::mem::replace(&mut self.first, (origin, seq));
+            self.rest.insert(0, second);
+        } else {
+            match self.find(origin) {
+                Ok(at) => self.rest.get_mut(at).into_iter().for_each(|entry| entry.1 = seq),
+                Err(at) => self.rest.insert(at, (origin, seq)),
             }
-            Ok(at) => {
-                if let Some(entry) = self.seen.get_mut(at) {
-                    entry.1 = seq;
-                }
+        }
+    }
+
+    fn remove(&mut self, origin: Origin) {
+        if self.first.0 != origin {
+            if let Ok(at) = self.find(origin) {
+                self.rest.remove(at);
             }
-            Err(_) if seq == 0 => {}
-            Err(at) => self.seen.insert(at, (origin, seq)),
+        } else if self.rest.is_empty() {
+            self.first = Entry::default();
+        } else {
+            self.first = self.rest.remove(0);
         }
     }
 
@@ -64,12 +89,18 @@ impl VersionVector {
 
     /// The entries, ascending by origin.
     pub fn iter(&self) -> impl Iterator<Item = (Origin, u64)> + '_ {
-        self.seen.iter().copied()
+        let first = (self.first.1 > 0).then_some(self.first);
+        first.into_iter().chain(self.rest.iter().copied())
+    }
+
+    /// How many origins it has.
+    pub fn len(&self) -> usize {
+        usize::from(self.first.1 > 0) + self.rest.len()
     }
 
     /// Whether nothing was examined of any origin.
     pub fn is_empty(&self) -> bool {
-        self.seen.is_empty()
+        self.first.1 == 0
     }
 }
 
@@ -116,8 +147,7 @@ impl Cursor {
 
     /// Writes the cursor's text.
     pub fn write(tag: ClusterTag, seen: &VersionVector, out: &mut Vec<u8>) {
-        // The usual cursor has one origin: 3 bytes + 8 + at most 10.
-        let mut bytes = Vec::with_capacity(3 + 18 * seen.seen.len());
+        let mut bytes = Vec::with_capacity(3 + 18 * seen.len());
         bytes.push(VERSION);
         bytes.extend_from_slice(&tag.0.to_be_bytes());
         for (origin, seq) in seen.iter() {
@@ -126,10 +156,8 @@ impl Cursor {
         }
         let start = out.len();
         out.resize(start + bytes.len().div_ceil(3) * 4, 0);
-        let written = out
-            .get_mut(start..)
-            .and_then(|room| URL_SAFE_NO_PAD.encode_slice(&bytes, room).ok())
-            .unwrap_or(0);
+        let room = out.get_mut(start..).unwrap_or_default();
+        let written = URL_SAFE_NO_PAD.encode_slice(&bytes, room).unwrap_or(0);
         out.truncate(start + written);
     }
 
@@ -142,19 +170,21 @@ impl Cursor {
 }
 
 fn parse_entries(mut bytes: &[u8]) -> Result<VersionVector, NotACursor> {
-    let mut seen: Vec<(Origin, u64)> = Vec::new();
+    let mut seen = VersionVector::default();
+    let mut last = None;
     while !bytes.is_empty() {
         let (origin, rest) = bytes.split_first_chunk::<8>().ok_or(NotACursor)?;
         let origin = Origin(u64::from_be_bytes(*origin));
         let (seq, rest) = parse_varint(rest).ok_or(NotACursor)?;
-        let ascending = seen.last().is_none_or(|last| last.0 < origin);
+        let ascending = last.is_none_or(|last| last < origin);
         if seq == 0 || !ascending || seen.len() == CURSOR_ORIGINS_MAX {
             return Err(NotACursor);
         }
-        seen.push((origin, seq));
+        seen.set(origin, seq);
+        last = Some(origin);
         bytes = rest;
     }
-    Ok(VersionVector { seen })
+    Ok(seen)
 }
 
 /// LEB128: seven bits a byte, the lowest first.

@@ -32,7 +32,7 @@ impl ConnId {
 
 /// One incarnation of a node as a source of log entries: fresh and random at each
 /// boot, so that a sequence number is never reused for another message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Origin(pub u64);
 
 impl fmt::Display for Origin {

@@ -16,8 +16,7 @@ use std::mem::MaybeUninit;
 
 use crate::error::Refusal;
 use crate::limits::{
-    HEAD_BYTES_MAX, HEADER_BYTES_MAX, HEADER_FIELDS_MAX, LEADING_EMPTY_LINES_MAX,
-    REQUEST_LINE_BYTES_MAX,
+    HEAD_BYTES_MAX, HEADER_BYTES_MAX, HEADER_FIELDS_MAX, LEADING_EMPTY_LINES_MAX, REQUEST_LINE_BYTES_MAX,
 };
 use crate::wire::http::syntax;
 use fields::Fields;
@@ -204,19 +203,12 @@ fn parse_whole(input: &[u8]) -> Option<Parsed<'_>> {
         fields.take(field.name.as_bytes(), field.value).ok()?;
     }
     let head = fields.finish().ok()?;
-    Some(Parsed::Complete {
-        head,
-        len: start + len,
-    })
+    Some(Parsed::Complete { head, len: start + len })
 }
 
 /// How many empty lines stand at the beginning, as far as they are put up with (RFC 9112 §2.2).
 fn leading_empty_lines(input: &[u8]) -> usize {
-    input
-        .chunks_exact(2)
-        .take(LEADING_EMPTY_LINES_MAX)
-        .take_while(|line| line == b"\r\n")
-        .count()
+    input.chunks_exact(2).take(LEADING_EMPTY_LINES_MAX).take_while(|line| line == b"\r\n").count()
 }
 
 #[cfg(test)]

@@ -48,8 +48,9 @@ pub(super) fn decimal(text: &[u8]) -> Option<u64> {
 /// the compiler look at sixteen bytes at a time.
 pub(super) fn has_bare_lf(text: &[u8]) -> bool {
     let follows = text.get(1..).unwrap_or_default();
-    let bare = text.iter().zip(follows).fold(0, |bare, (&before, &byte)| {
-        bare | (u8::from(byte == b'\n') & u8::from(before != b'\r'))
-    });
+    let bare = text
+        .iter()
+        .zip(follows)
+        .fold(0, |bare, (&before, &byte)| bare | (u8::from(byte == b'\n') & u8::from(before != b'\r')));
     bare != 0 || text.first() == Some(&b'\n')
 }

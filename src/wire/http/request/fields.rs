@@ -142,9 +142,7 @@ impl<'a> Fields<'a> {
         for option in syntax::elements(value) {
             if option.eq_ignore_ascii_case(b"close") {
                 self.persistence = Persistence::Close;
-            } else if option.eq_ignore_ascii_case(b"keep-alive")
-                && self.persistence == Persistence::Unsaid
-            {
+            } else if option.eq_ignore_ascii_case(b"keep-alive") && self.persistence == Persistence::Unsaid {
                 self.persistence = Persistence::KeepAlive;
             }
         }

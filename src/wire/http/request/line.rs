@@ -49,22 +49,15 @@ impl<'a> RequestLine<'a> {
             Some((path, query)) => (path, Some(query)),
             None => (local, None),
         };
-        Ok(RequestLine {
-            method,
-            version,
-            path: if path.is_empty() { "/" } else { path },
-            query,
-            authority,
-        })
+        Ok(RequestLine { method, version, path: if path.is_empty() { "/" } else { path }, query, authority })
     }
 }
 
 /// Visible ASCII without `#`: a fragment is never sent (RFC 9110 §7.1). Folds, as
 /// [`syntax::has_bare_lf`] does, for speed.
 fn is_target_text(target: &[u8]) -> bool {
-    let bad = target.iter().fold(0, |bad, &byte| {
-        bad | u8::from(!byte.is_ascii_graphic()) | u8::from(byte == b'#')
-    });
+    let bad =
+        target.iter().fold(0, |bad, &byte| bad | u8::from(!byte.is_ascii_graphic()) | u8::from(byte == b'#'));
     bad == 0
 }
 
@@ -86,9 +79,7 @@ fn parse_version(text: &[u8]) -> Result<Version, Refusal> {
     match text {
         b"HTTP/1.1" => Ok(Version::Http11),
         b"HTTP/1.0" => Ok(Version::Http10),
-        [b'H', b'T', b'T', b'P', b'/', b'0'..=b'9', b'.', b'0'..=b'9'] => {
-            Err(Refusal::VersionUnsupported)
-        }
+        [b'H', b'T', b'T', b'P', b'/', b'0'..=b'9', b'.', b'0'..=b'9'] => Err(Refusal::VersionUnsupported),
         _ => Err(Refusal::Malformed),
     }
 }
@@ -124,10 +115,7 @@ fn is_port(text: &[u8]) -> bool {
 /// What stands between brackets: an IPv6 address, checked by its characters only,
 /// since nothing here connects to it.
 fn is_ip_literal(text: &[u8]) -> bool {
-    text.contains(&b':')
-        && text
-            .iter()
-            .all(|&byte| byte.is_ascii_hexdigit() || byte == b':' || byte == b'.')
+    text.contains(&b':') && text.iter().all(|&byte| byte.is_ascii_hexdigit() || byte == b':' || byte == b'.')
 }
 
 /// A reg-name or an IPv4 address (RFC 3986 §3.2.2).
@@ -143,9 +131,7 @@ fn is_encoded_name(mut text: &[u8]) -> bool {
     loop {
         text = match text {
             [] => return true,
-            [b'%', high, low, rest @ ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => {
-                rest
-            }
+            [b'%', high, low, rest @ ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => rest,
             [byte, rest @ ..] if NAME_BYTES[usize::from(*byte)] => rest,
             _ => return false,
         }
@@ -157,10 +143,7 @@ static NAME_BYTES: [bool; 256] = {
     let mut bytes = [false; 256];
     let mut byte = 0;
     while byte < 256 {
-        let other = matches!(
-            byte as u8,
-            b'!' | b'$' | b'&'..=b'.' | b';' | b'=' | b'_' | b'~'
-        );
+        let other = matches!(byte as u8, b'!' | b'$' | b'&'..=b'.' | b';' | b'=' | b'_' | b'~');
         bytes[byte] = (byte as u8).is_ascii_alphanumeric() || other;
         byte += 1;
     }

@@ -33,11 +33,8 @@ fn split_field(line: &[u8]) -> Result<(&[u8], &[u8]), Refusal> {
     let colon = line.iter().position(|&byte| byte == b':');
     let (name, rest) = line.split_at(colon.ok_or(Refusal::Malformed)?);
     let value = syntax::trim(rest.get(1..).unwrap_or_default());
-    let well_formed =
-        syntax::is_token(name) && value.iter().all(|&byte| syntax::is_value_byte(byte));
-    well_formed
-        .then_some((name, value))
-        .ok_or(Refusal::Malformed)
+    let well_formed = syntax::is_token(name) && value.iter().all(|&byte| syntax::is_value_byte(byte));
+    well_formed.then_some((name, value)).ok_or(Refusal::Malformed)
 }
 
 /// The whole lines of the input, and what they have used up.
@@ -50,12 +47,7 @@ struct Lines<'a> {
 
 impl<'a> Lines<'a> {
     fn new(input: &'a [u8]) -> Self {
-        Lines {
-            input,
-            used: 0,
-            fields: 0,
-            field_bytes: 0,
-        }
+        Lines { input, used: 0, fields: 0, field_bytes: 0 }
     }
 
     /// The first line that isn't empty; `None` if it isn't there yet.
@@ -90,18 +82,10 @@ impl<'a> Lines<'a> {
 
     /// The next line without its end; `None` if its LF isn't there yet, `too_long` if
     /// that LF isn't among the next `bytes_max` bytes.
-    fn next_line(
-        &mut self,
-        bytes_max: usize,
-        too_long: Refusal,
-    ) -> Result<Option<&'a [u8]>, Refusal> {
+    fn next_line(&mut self, bytes_max: usize, too_long: Refusal) -> Result<Option<&'a [u8]>, Refusal> {
         let rest = self.rest();
         let Some(end) = rest.iter().take(bytes_max).position(|&byte| byte == b'\n') else {
-            return if rest.len() < bytes_max {
-                Ok(None)
-            } else {
-                Err(too_long)
-            };
+            return if rest.len() < bytes_max { Ok(None) } else { Err(too_long) };
         };
         self.used += end + 1;
         match rest.get(..end) {

@@ -25,9 +25,7 @@ fn check_prefixes(input: &[u8], ends: impl Iterator<Item = usize>) {
     for end in ends {
         let prefix = &input[..end];
         if parse(prefix) != Ok(Parsed::Partial) && end < REQUEST_LINE_BYTES_MAX {
-            let held = (0..end)
-                .rev()
-                .find(|&end| parse(&prefix[..end]) == Ok(Parsed::Partial));
+            let held = (0..end).rev().find(|&end| parse(&prefix[..end]) == Ok(Parsed::Partial));
             assert!(held.is_some_and(|held| may_conclude(prefix, end - held)));
         }
         match parse(prefix) {
@@ -49,12 +47,7 @@ fn check_prefixes(input: &[u8], ends: impl Iterator<Item = usize>) {
 fn check_against_oracle(input: &[u8]) {
     match lines::parse(input) {
         Ok(complete @ Parsed::Complete { .. }) => {
-            assert_eq!(
-                parse_whole(input),
-                Some(complete),
-                "{}",
-                input.escape_ascii()
-            );
+            assert_eq!(parse_whole(input), Some(complete), "{}", input.escape_ascii());
         }
         _ => assert_eq!(parse_whole(input), None, "{}", input.escape_ascii()),
     }
@@ -90,34 +83,21 @@ fn refused(input: impl AsRef<[u8]>, refusal: Refusal) {
     check_invariants(input);
     assert_eq!(parse(input), Err(refusal), "{}", input.escape_ascii());
     let before = &input[..input.len() - 1];
-    assert_eq!(
-        parse(before),
-        Ok(Parsed::Partial),
-        "{}",
-        before.escape_ascii()
-    );
+    assert_eq!(parse(before), Ok(Parsed::Partial), "{}", before.escape_ascii());
 }
 
 /// A request line and fields; the last field given is the one at fault.
 #[track_caller]
 fn refused_field(field: impl AsRef<[u8]>, refusal: Refusal) {
-    for before in [
-        "GET / HTTP/1.1\r\n",
-        "POST /a?b HTTP/1.1\r\nHost: h\r\nX: y\r\n",
-    ] {
-        refused(
-            [before.as_bytes(), field.as_ref(), b"\r\n"].concat(),
-            refusal,
-        );
+    for before in ["GET / HTTP/1.1\r\n", "POST /a?b HTTP/1.1\r\nHost: h\r\nX: y\r\n"] {
+        refused([before.as_bytes(), field.as_ref(), b"\r\n"].concat(), refusal);
     }
 }
 
 /// Fields of an otherwise good HTTP/1.1 request.
 #[track_caller]
 fn with_fields<T>(fields: &str, look: impl FnOnce(RequestHead<'_>) -> T) -> T {
-    look(head(
-        format!("GET / HTTP/1.1\r\nHost: h\r\n{fields}\r\n").as_bytes(),
-    ))
+    look(head(format!("GET / HTTP/1.1\r\nHost: h\r\n{fields}\r\n").as_bytes()))
 }
 
 // -- Good heads ------------------------------------------------------------------
@@ -126,23 +106,15 @@ fn with_fields<T>(fields: &str, look: impl FnOnce(RequestHead<'_>) -> T) -> T {
 fn a_plain_request() {
     let head = head(b"GET /v1/poll?after=x&timeout=30 HTTP/1.1\r\nHost: push.example:8080\r\n\r\n");
     assert_eq!((head.method, head.version), (Method::Get, Version::Http11));
-    assert_eq!(
-        (head.path, head.query),
-        ("/v1/poll", Some("after=x&timeout=30"))
-    );
+    assert_eq!((head.path, head.query), ("/v1/poll", Some("after=x&timeout=30")));
     assert_eq!((head.keep_alive, head.framing), (true, Framing::None));
     assert!(!head.expect_continue);
-    assert_eq!(
-        (head.origin, head.accept, head.authorization),
-        (None, None, None)
-    );
+    assert_eq!((head.origin, head.accept, head.authorization), (None, None, None));
 }
 
 #[test]
 fn every_method_by_its_name() {
-    for method in [
-        "GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE",
-    ] {
+    for method in ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE"] {
         let input = format!("{method} / HTTP/1.1\r\nHost: h\r\n\r\n");
         assert_eq!(head(input.as_bytes()).method.as_str(), method);
     }
@@ -217,21 +189,9 @@ fn whether_the_connection_lives_on() {
         ("1.1", "Connection: close\r\n", false),
         ("1.1", "Connection: CLOSE\r\n", false),
         ("1.1", "Connection: keep-alive\r\n", true),
-        (
-            "1.1",
-            "Connection: keep-alive, Upgrade,  \t Close\r\n",
-            false,
-        ),
-        (
-            "1.1",
-            "Connection: close\r\nConnection: keep-alive\r\n",
-            false,
-        ),
-        (
-            "1.1",
-            "Connection: keep-alive\r\nconnection: close\r\n",
-            false,
-        ),
+        ("1.1", "Connection: keep-alive, Upgrade,  \t Close\r\n", false),
+        ("1.1", "Connection: close\r\nConnection: keep-alive\r\n", false),
+        ("1.1", "Connection: keep-alive\r\nconnection: close\r\n", false),
         ("1.1", "Connection: closed, xclose, \"close\"\r\n", true),
         ("1.1", "Connection:\r\nConnection: ,,\r\n", true),
         ("1.0", "", false),
@@ -248,13 +208,9 @@ fn whether_the_connection_lives_on() {
 
 #[test]
 fn http_1_0_needs_no_host_and_has_no_expectations() {
-    let input =
-        b"POST /a HTTP/1.0\r\nExpect: 100-continue\r\nExpect: x\r\nContent-Length: 3\r\n\r\n";
+    let input = b"POST /a HTTP/1.0\r\nExpect: 100-continue\r\nExpect: x\r\nContent-Length: 3\r\n\r\n";
     let head = head(input);
-    assert_eq!(
-        (head.version, head.expect_continue),
-        (Version::Http10, false)
-    );
+    assert_eq!((head.version, head.expect_continue), (Version::Http10, false));
     assert_eq!(head.framing, Framing::Length(3));
 }
 
@@ -287,18 +243,11 @@ fn hosts_that_are_taken() {
 #[test]
 fn host_missing_duplicate_or_invalid() {
     refused("GET / HTTP/1.1\r\n\r\n", HostMissing);
-    refused(
-        "GET / HTTP/1.1\r\nX: Host: h\r\nHosts: h\r\n\r\n",
-        HostMissing,
-    );
+    refused("GET / HTTP/1.1\r\nX: Host: h\r\nHosts: h\r\n\r\n", HostMissing);
     refused("GET http://h/ HTTP/1.1\r\n\r\n", HostMissing);
     refused("OPTIONS * HTTP/1.1\r\n\r\n", HostMissing);
     for version in ["1.1", "1.0"] {
-        for fields in [
-            "Host: h\r\nHost: h",
-            "Host: a\r\nhost: b",
-            "Host: a\r\nX: y\r\nHOST:",
-        ] {
+        for fields in ["Host: h\r\nHost: h", "Host: a\r\nhost: b", "Host: a\r\nX: y\r\nHOST:"] {
             refused(format!("GET / HTTP/{version}\r\n{fields}\r\n"), HostInvalid);
         }
         for host in [
@@ -332,10 +281,7 @@ fn host_missing_duplicate_or_invalid() {
             "h\u{e9}",
             "a\tb",
         ] {
-            refused(
-                format!("GET / HTTP/{version}\r\nHost: {host}\r\n"),
-                HostInvalid,
-            );
+            refused(format!("GET / HTTP/{version}\r\nHost: {host}\r\n"), HostInvalid);
         }
     }
     refused("GET / HTTP/1.1\r\nHost:\r\n", HostInvalid);
@@ -357,10 +303,7 @@ fn bare_line_ends() {
     refused("GET / HTTP/1.1\r\nHost: h\r\n\n", BareLineEnd);
     refused("GET / HTTP/1.1\r\nHost: h\r\n\r\r\n", BareLineEnd);
     refused("GET / HTTP/1.1\r\nHost: h\r\nX: a\rb\r\n", BareLineEnd);
-    refused(
-        "GET / HTTP/1.1\r\nHost: h\r\nX: a\rTransfer-Encoding: chunked\r\n",
-        BareLineEnd,
-    );
+    refused("GET / HTTP/1.1\r\nHost: h\r\nX: a\rTransfer-Encoding: chunked\r\n", BareLineEnd);
     refused("GET / HTTP/1.1\r\nHost: h\r\n\rX: a\r\n", BareLineEnd);
 }
 
@@ -385,32 +328,22 @@ fn white_space_where_none_belongs() {
 
 #[test]
 fn field_names_and_values() {
-    for name in [
-        "", "a b", "a(b)", "a\u{e9}", "a\0", "a\x7f", "\"a\"", "a/b", "a@b", "[a]", "{a}",
-    ] {
+    for name in ["", "a b", "a(b)", "a\u{e9}", "a\0", "a\x7f", "\"a\"", "a/b", "a@b", "[a]", "{a}"] {
         refused_field(format!("{name}: z"), Malformed);
     }
     refused_field("no colon", Malformed);
     refused_field("nocolon", Malformed);
-    for byte in (0..0x20)
-        .chain([0x7f])
-        .filter(|byte| !b"\t\r\n".contains(byte))
-    {
+    for byte in (0..0x20).chain([0x7f]).filter(|byte| !b"\t\r\n".contains(byte)) {
         refused_field([b"X: a", &[byte][..], b"b"].concat(), Malformed);
         refused_field([b"X:", &[byte][..]].concat(), Malformed);
         refused_field([b"Host: h", &[byte][..]].concat(), Malformed);
     }
-    with_fields(
-        "a!#$%&'*+-.^_`|~9: \t\r\nX: a\tb: \u{e9}~\r\nY::\r\n",
-        |_| (),
-    );
+    with_fields("a!#$%&'*+-.^_`|~9: \t\r\nX: a\tb: \u{e9}~\r\nY::\r\n", |_| ());
 }
 
 #[test]
 fn versions() {
-    for version in [
-        "HTTP/2.0", "HTTP/9.9", "HTTP/1.2", "HTTP/1.9", "HTTP/0.9", "HTTP/3.0",
-    ] {
+    for version in ["HTTP/2.0", "HTTP/9.9", "HTTP/1.2", "HTTP/1.9", "HTTP/0.9", "HTTP/3.0"] {
         refused(format!("GET / {version}\r\n"), VersionUnsupported);
     }
     refused("PRI * HTTP/2.0\r\n", VersionUnsupported);
@@ -441,9 +374,7 @@ fn versions() {
 
 #[test]
 fn methods_that_are_none() {
-    for method in [
-        "get", "Get", "CONNECT", "BREW", "PROPFIND", "GETS", "X-Y!", "PRI",
-    ] {
+    for method in ["get", "Get", "CONNECT", "BREW", "PROPFIND", "GETS", "X-Y!", "PRI"] {
         refused(format!("{method} / HTTP/1.1\r\n"), MethodUnknown);
     }
     refused("CONNECT h:443 HTTP/1.1\r\n", MethodUnknown);
@@ -502,10 +433,7 @@ fn framings_that_are_taken() {
         ("Content-Length: 0\r\n", Framing::Length(0)),
         ("content-length:42\r\n", Framing::Length(42)),
         ("Content-Length: \t 007 \r\n", Framing::Length(7)),
-        (
-            "Content-Length: 18446744073709551615\r\n",
-            Framing::Length(u64::MAX),
-        ),
+        ("Content-Length: 18446744073709551615\r\n", Framing::Length(u64::MAX)),
         ("Transfer-Encoding: chunked\r\n", Framing::Chunked),
         ("TRANSFER-ENCODING:\tChUnKeD \r\n", Framing::Chunked),
     ] {
@@ -565,10 +493,7 @@ fn encodings_that_are_refused() {
     ] {
         refused_field(format!("Transfer-Encoding: {encoding}"), refusal);
     }
-    refused(
-        "POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n",
-        EncodingInvalid,
-    );
+    refused("POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n", EncodingInvalid);
 }
 
 #[test]
@@ -589,13 +514,7 @@ fn expectations() {
         let fields = format!("Expect: {value}\r\nContent-Length: 1\r\n");
         assert!(with_fields(&fields, |head| head.expect_continue));
     }
-    for value in [
-        "",
-        "100",
-        "200-ok",
-        "100-continue, 100-continue",
-        "100-continue;a",
-    ] {
+    for value in ["", "100", "200-ok", "100-continue, 100-continue", "100-continue;a"] {
         refused_field(format!("Expect: {value}"), ExpectationUnknown);
     }
 }

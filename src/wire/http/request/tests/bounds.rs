@@ -25,10 +25,7 @@ fn the_request_line_is_bounded() {
         let endless = "x".repeat(REQUEST_LINE_BYTES_MAX + 2);
         let endless = format!("{before}{endless}");
         check_long(endless.as_bytes(), Err(TargetTooLong));
-        assert_eq!(
-            parse(&endless.as_bytes()[..endless.len() - 1]),
-            Ok(Parsed::Partial)
-        );
+        assert_eq!(parse(&endless.as_bytes()[..endless.len() - 1]), Ok(Parsed::Partial));
     }
 }
 
@@ -38,35 +35,19 @@ fn the_fields_are_bounded_in_bytes() {
     let host = "Host: h\r\n";
     let value = "v".repeat(HEADER_BYTES_MAX - host.len() - "X:\r\n".len());
     check_long(format!("{line}{host}X:{value}\r\n\r\n").as_bytes(), Ok(()));
-    for over in [
-        "v\r\n\r\n",
-        "vv",
-        "\r\n\r\r",
-        "\r\nY",
-        "\r\n\n",
-        "vv\r\n\r\n",
-    ] {
+    for over in ["v\r\n\r\n", "vv", "\r\n\r\r", "\r\nY", "\r\n\n", "vv\r\n\r\n"] {
         let input = format!("{line}{host}X:{value}{over}");
         check_long(input.as_bytes(), Err(HeadersTooLarge));
     }
     let small = "X: 0123456789\r\n".repeat(98);
     let rest = "v".repeat(HEADER_BYTES_MAX - small.len() - host.len() - "X:\r\n".len());
-    check_long(
-        format!("{line}{host}{small}X:{rest}\r\n\r\n").as_bytes(),
-        Ok(()),
-    );
-    check_long(
-        format!("{line}{host}{small}X:{rest}v\r\n\r\n").as_bytes(),
-        Err(HeadersTooLarge),
-    );
+    check_long(format!("{line}{host}{small}X:{rest}\r\n\r\n").as_bytes(), Ok(()));
+    check_long(format!("{line}{host}{small}X:{rest}v\r\n\r\n").as_bytes(), Err(HeadersTooLarge));
 }
 
 #[test]
 fn the_fields_are_bounded_in_number() {
-    let full = format!(
-        "GET / HTTP/1.1\r\nHost: h\r\n{}",
-        "a:\r\n".repeat(HEADER_FIELDS_MAX - 1)
-    );
+    let full = format!("GET / HTTP/1.1\r\nHost: h\r\n{}", "a:\r\n".repeat(HEADER_FIELDS_MAX - 1));
     check_long(format!("{full}\r\n").as_bytes(), Ok(()));
     check_long(format!("{full}b:\r\n\r\n").as_bytes(), Err(HeadersTooLarge));
     check_long(format!("{full}\n").as_bytes(), Err(BareLineEnd));
