@@ -137,8 +137,16 @@ impl Cursor {
         if text.len() > CURSOR_TEXT_BYTES_MAX {
             return Err(NotACursor);
         }
-        let mut bytes = [0; CURSOR_TEXT_BYTES_MAX];
-        let len = URL_SAFE_NO_PAD.decode_slice(text, &mut bytes).map_err(|_| NotACursor)?;
+        // The usual cursor fits in the smaller buffer, which is cheaper to clear.
+        let (mut small, mut large);
+        let bytes: &mut [u8] = if text.len() <= 32 {
+            small = [0; 32];
+            &mut small
+        } else {
+            large = [0; CURSOR_TEXT_BYTES_MAX];
+            &mut large
+        };
+        let len = URL_SAFE_NO_PAD.decode_slice(text, bytes).map_err(|_| NotACursor)?;
         let [VERSION, t0, t1, entries @ ..] = bytes.get(..len).ok_or(NotACursor)? else {
             return Err(NotACursor);
         };

@@ -2,7 +2,8 @@
 
 use std::fmt;
 use std::str::FromStr;
-use std::sync::Arc;
+
+use smol_str::SmolStr;
 
 use crate::limits::CHANNEL_NAME_BYTES_MAX;
 
@@ -56,9 +57,12 @@ impl fmt::Display for MessageId {
     }
 }
 
-/// A channel's name: 1 to 128 bytes of `[A-Za-z0-9_.:~@+-]`. A clone shares the text.
+/// A channel's name: 1 to 128 bytes of `[A-Za-z0-9_.:~@+-]`.
+///
+/// Up to 23 bytes stand in place, longer names are shared by their clones: finding a
+/// channel by its name touches no other memory in the usual case.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ChannelName(Arc<str>);
+pub struct ChannelName(SmolStr);
 
 impl ChannelName {
     /// The name as text.
@@ -85,7 +89,7 @@ impl FromStr for ChannelName {
     type Err = NotAChannelName;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        if ChannelName::is_valid(text) { Ok(ChannelName(text.into())) } else { Err(NotAChannelName) }
+        if ChannelName::is_valid(text) { Ok(ChannelName(SmolStr::new(text))) } else { Err(NotAChannelName) }
     }
 }
 

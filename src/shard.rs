@@ -117,8 +117,8 @@ pub struct Shard {
     side_bytes: usize,
     wides: Slab<WidePoll>,
     answers: Answers,
-    /// The answer without messages, while nothing is published.
-    idle_answer: Option<(VersionVector, u32)>,
+    /// The answer without messages: of which second, and of which head of the queue.
+    idle_answer: Option<(u64, VersionVector, u32)>,
     timers: Timers,
     held: usize,
     /// Output of the connection that was handled last.
@@ -175,6 +175,7 @@ impl Shard {
     /// Takes in a connection that came through `door`; `None` if there is no room, which
     /// the peer should be told.
     pub fn open(&mut self, door: Door, now: Now) -> Option<ConnId> {
+        self.relieve(size_of::<Connection>());
         if self.connections.len() >= self.settings.connections_max || !self.has_room(0) {
             self.counters.connections_refused += 1;
             return None;
@@ -184,8 +185,7 @@ impl Shard {
         let connection = Connection::new(self.generation, door);
         let index = self.connections.insert(connection) as u32;
         self.counters.connections_accepted += 1;
-        // The first request is due as soon as any: who only connects takes up a place.
-        self.timers.set(&mut self.connections, index, Class::Head, now.tick);
+        self.timers.set(&mut self.connections, index, Class::Idle, now.tick);
         Some(ConnId { index, generation: self.generation })
     }
 

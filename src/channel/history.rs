@@ -4,12 +4,14 @@
 //! the back, drop at the front, binary search for a cursor or a time range. That is the
 //! O(log N) for which the paper chose B-trees (§3.2), in contiguous memory.
 //!
-//! Invariant: whatever was dropped is remembered by [`Strand::evicted_upto`], so that a
+//! Invariant: whatever was dropped is remembered by `Strand::evicted_upto`, so that a
 //! cursor that has not examined it is told of a gap.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use std::sync::Arc;
+
+use smallvec::SmallVec;
 
 use super::message::Message;
 use crate::cursor::VersionVector;
@@ -21,22 +23,67 @@ use crate::time::{Tick, Timestamp};
 pub struct Strand {
     origin: Origin,
     messages: VecDeque<Arc<Message>>,
+    /// The highest entry of this origin that was ever in this channel.
+    newest: u64,
+    /// The one before it.
+    second_newest: u64,
+    /// When the last of its messages expires, or of those that were here with them.
+    latest_expiry: Tick,
     /// The highest entry of this origin that was dropped from this channel.
     evicted_upto: u64,
 }
 
 impl Strand {
     fn new(origin: Origin) -> Strand {
-        Strand { origin, messages: VecDeque::new(), evicted_upto: 0 }
+        Strand {
+            origin,
+            messages: VecDeque::new(),
+            newest: 0,
+            second_newest: 0,
+            latest_expiry: Tick(0),
+            evicted_upto: 0,
+        }
     }
 
     /// The place of the first message after `seq`.
     fn after(&self, seq: u64) -> usize {
-        self.messages.partition_point(|message| message.id.seq <= seq)
+        if self.newest <= seq {
+            // A poll comes back for more, and there is none: no message need be looked at.
+            return self.messages.len();
+        }
+        if self.second_newest <= seq {
+            // There is one, as in nearly every delivery, unless it is gone already.
+            let last = self.messages.len().saturating_sub(1);
+            return if self.is_after(last, seq) { last } else { self.messages.len() };
+        }
+        // Readers mostly want the last few, so the search gallops from the back: each
+        // message that it looks at is a line of memory that may have to be fetched.
+        let (mut behind, mut step) = (self.messages.len(), 1);
+        while step <= behind && self.is_after(behind - step, seq) {
+            behind -= step;
+            step *= 2;
+        }
+        let mut before = behind.saturating_sub(step);
+        while before < behind {
+            let middle = before + (behind - before) / 2;
+            if self.is_after(middle, seq) {
+                behind = middle;
+            } else {
+                before = middle + 1;
+            }
+        }
+        behind
+    }
+
+    fn is_after(&self, at: usize, seq: u64) -> bool {
+        self.messages.get(at).is_some_and(|message| message.id.seq > seq)
     }
 
     /// The place of the first message at or after `since`.
     fn since(&self, since: Timestamp) -> usize {
+        if since == Timestamp(0) {
+            return 0;
+        }
         self.messages.partition_point(|message| message.time < since)
     }
 
@@ -50,7 +97,8 @@ impl Strand {
 /// All that one channel still holds.
 #[derive(Debug, Default)]
 pub struct History {
-    strands: Vec<Strand>,
+    /// One for each origin that published here; until nodes are joined, one.
+    strands: SmallVec<[Strand; 1]>,
     count: usize,
     bytes: usize,
     /// No message expires before this moment; `None` when empty.
@@ -85,10 +133,14 @@ impl History {
         self.count += 1;
         self.bytes += message.bytes();
         let strand = self.strand_mut(message.id.origin);
-        let last = strand.messages.back().map(|last| (last.id.seq, last.expires));
-        assert!(last.is_none_or(|last| last.0 < message.id.seq), "entries come in order");
+        // Of what stands in front and perhaps of some that is gone, which does no harm.
+        let before = if strand.messages.is_empty() { expires } else { strand.latest_expiry };
+        assert!(strand.newest < message.id.seq, "entries come in order");
+        strand.second_newest = strand.newest;
+        strand.newest = message.id.seq;
+        strand.latest_expiry = before.max(expires);
         strand.messages.push_back(message);
-        self.unordered |= last.is_some_and(|last| last.1 > expires);
+        self.unordered |= before > expires;
         self.next_expiry = Some(self.next_expiry.map_or(expires, |next| next.min(expires)));
     }
 
@@ -163,15 +215,16 @@ impl History {
         let message = strand.drop_front()?;
         self.count -= 1;
         self.bytes -= message.bytes();
+        if self.count == 0 {
+            self.settle();
+        }
         Some(message)
     }
 
-    /// Whether `id` is still held or stands behind something that is.
+    /// Whether `id` is still held.
     pub fn holds(&self, id: MessageId) -> bool {
-        self.strands
-            .iter()
-            .find(|strand| strand.origin == id.origin)
-            .is_some_and(|strand| strand.messages.front().is_some_and(|front| front.id.seq <= id.seq))
+        let find = |strand: &Strand| strand.messages.binary_search_by_key(&id.seq, |message| message.id.seq);
+        self.strands.iter().any(|strand| strand.origin == id.origin && find(strand).is_ok())
     }
 
     /// Finds the next expiry again, and what order there is.
@@ -190,9 +243,8 @@ impl History {
     /// `everything`, as if all were dropped.
     pub fn evicted(&self, everything: bool) -> impl Iterator<Item = (Origin, u64)> + '_ {
         self.strands.iter().map(move |strand| {
-            let held = strand.messages.back().filter(|_| everything);
-            let upto = held.map_or(strand.evicted_upto, |last| last.id.seq);
-            (strand.origin, upto)
+            // The newest may have been dropped before some that are held.
+            (strand.origin, if everything { strand.newest } else { strand.evicted_upto })
         })
     }
 
@@ -255,17 +307,19 @@ pub struct Reading {
     pub gap: bool,
 }
 
-/// A strand being read. Ordered so that the earliest message comes first.
-#[derive(PartialEq, Eq, PartialOrd, Ord)]
-struct Head {
-    time: Timestamp,
-    id: MessageId,
+/// Where in some histories the reading stands: one strand of one of them.
+struct Place<'a> {
+    strand: &'a Strand,
     /// Which history, for `carriers`.
     history: usize,
-    /// Which strand of it.
-    strand: usize,
-    /// Which message of that.
+    /// Which message of the strand comes next.
     at: usize,
+}
+
+impl<'a> Place<'a> {
+    fn message(&self) -> Option<&'a Arc<Message>> {
+        self.strand.messages.get(self.at)
+    }
 }
 
 /// Reads several histories (at most 64) as one: merged by time, without duplicates.
@@ -278,67 +332,121 @@ pub fn read(histories: &[Option<&History>], wanted: &Wanted, head: &VersionVecto
     for (origin, seq) in wanted.after.into_iter().flat_map(VersionVector::iter) {
         reading.examined.raise(origin, seq);
     }
-    let mut heads = BinaryHeap::new();
-    for (index, history) in histories.iter().enumerate() {
-        for (number, strand) in history.iter().flat_map(|history| history.strands.iter().enumerate()) {
-            let seen = wanted.after.map(|after| after.seq(strand.origin));
-            reading.gap |= seen.is_some_and(|seen| seen < strand.evicted_upto);
-            let from = strand.after(seen.unwrap_or(0)).max(strand.since(wanted.since));
-            push_head(&mut heads, strand, (index, number), from);
+    let mut places: SmallVec<[Place; 4]> = SmallVec::new();
+    for (history, strand) in histories.iter().enumerate().flat_map(strands) {
+        let seen = wanted.after.map(|after| after.seq(strand.origin));
+        reading.gap |= seen.is_some_and(|seen| seen < strand.evicted_upto);
+        let after = strand.after(seen.unwrap_or(0));
+        if after < strand.messages.len() {
+            places.push(Place { strand, history, at: after.max(strand.since(wanted.since)) });
         }
     }
-    let mut bytes = 0;
-    let mut full = false;
-    while let Some(Reverse(first)) = heads.pop() {
-        let Some((strand, message)) = locate(histories, &first) else { continue };
-        let duplicate = reading.messages.last().is_some_and(|last| last.message.id == message.id);
-        // Once full, full: a smaller message that comes later must not overtake.
-        full |= !duplicate && is_full(&reading, bytes, message, wanted);
-        if message.time > wanted.until || full && !duplicate {
-            // What follows in this strand is later still, and is left out with it.
-            hold_back(&mut reading.examined, message.id);
-            continue;
-        }
-        push_head(&mut heads, strand, (first.history, first.strand), first.at + 1);
-        if message.expires <= now {
-            reading.gap |= wanted.after.is_some();
-        } else if duplicate {
-            reading.messages.last_mut().into_iter().for_each(|last| last.carriers |= 1 << first.history);
-        } else {
-            bytes += message.body.len();
-            reading.messages.push(Carried { message: message.clone(), carriers: 1 << first.history });
-        }
+    match &mut places[..] {
+        [] => {}
+        [one] => take_all(&mut reading, one, wanted, now),
+        many => merge(&mut reading, many, wanted, now),
     }
     reading
 }
 
-fn is_full(reading: &Reading, bytes: usize, next: &Message, wanted: &Wanted) -> bool {
-    let count = reading.messages.len();
-    count >= wanted.messages_max || count > 0 && bytes + next.body.len() > wanted.bytes_max
+fn strands<'a>((at, history): (usize, &Option<&'a History>)) -> impl Iterator<Item = (usize, &'a Strand)> {
+    history.iter().flat_map(move |history| history.strands.iter().map(move |strand| (at, strand)))
 }
 
-/// The reader has not examined `id`, nor anything after it of its origin.
-fn hold_back(examined: &mut VersionVector, id: MessageId) {
-    if examined.covers(id) {
-        examined.set(id.origin, id.seq - 1);
+/// Whether the reading goes on with a strand.
+#[derive(PartialEq, Eq)]
+enum Taken {
+    Yes,
+    /// The message was left out, and with it all that follow in its strand.
+    No,
+}
+
+/// One strand needs no merging.
+fn take_all(reading: &mut Reading, place: &mut Place, wanted: &Wanted, now: Tick) {
+    let mut budget = Budget::of(wanted);
+    while let Some(message) = place.message() {
+        if reading.take(message, place.history, wanted, &mut budget, now) == Taken::No {
+            return;
+        }
+        place.at += 1;
     }
 }
 
-fn push_head(heads: &mut BinaryHeap<Reverse<Head>>, strand: &Strand, place: (usize, usize), at: usize) {
-    if let Some(message) = strand.messages.get(at) {
-        heads.push(Reverse(Head {
-            time: message.time,
-            id: message.id,
-            history: place.0,
-            strand: place.1,
-            at,
-        }));
+/// Takes from the strand whose next message is the earliest, again and again.
+fn merge(reading: &mut Reading, places: &mut [Place], wanted: &Wanted, now: Tick) {
+    let mut budget = Budget::of(wanted);
+    let key = |place: &Place| place.message().map(|message| (message.time, message.id));
+    let ordered = places.iter().enumerate();
+    let mut next: BinaryHeap<_> =
+        ordered.filter_map(|(at, place)| Some(Reverse((key(place)?, at)))).collect();
+    while let Some(Reverse((_, at))) = next.pop() {
+        let Some(place) = places.get_mut(at) else { continue };
+        let Some(message) = place.message() else { continue };
+        if reading.take(message, place.history, wanted, &mut budget, now) == Taken::Yes {
+            place.at += 1;
+            next.extend(key(place).map(|key| Reverse((key, at))));
+        }
     }
 }
 
-fn locate<'a>(histories: &[Option<&'a History>], head: &Head) -> Option<(&'a Strand, &'a Arc<Message>)> {
-    let strand = histories.get(head.history)?.as_ref()?.strands.get(head.strand)?;
-    Some((strand, strand.messages.get(head.at)?))
+/// How much more an answer takes.
+struct Budget {
+    messages: usize,
+    bytes: usize,
+    /// Once full, full: a smaller message that comes later must not overtake.
+    full: bool,
+}
+
+impl Budget {
+    fn of(wanted: &Wanted) -> Budget {
+        Budget { messages: wanted.messages_max, bytes: wanted.bytes_max, full: false }
+    }
+
+    /// Whether another message fits; the first always does.
+    fn fits(&mut self, body_len: usize, first: bool) -> bool {
+        self.full |= self.messages == 0 || !first && body_len > self.bytes;
+        if !self.full {
+            self.messages -= 1;
+            self.bytes = self.bytes.saturating_sub(body_len);
+        }
+        !self.full
+    }
+}
+
+impl Reading {
+    /// Takes the next message in order of time, or leaves it out for the next reading.
+    fn take(
+        &mut self,
+        message: &Arc<Message>,
+        history: usize,
+        wanted: &Wanted,
+        budget: &mut Budget,
+        now: Tick,
+    ) -> Taken {
+        if let Some(last) = self.messages.last_mut()
+            && last.message.id == message.id
+        {
+            last.carriers |= 1 << history;
+            return Taken::Yes;
+        }
+        if message.expires <= now {
+            self.gap |= wanted.after.is_some();
+            return Taken::Yes;
+        }
+        if message.time > wanted.until || !budget.fits(message.body.len(), self.messages.is_empty()) {
+            self.hold_back(message.id);
+            return Taken::No;
+        }
+        self.messages.push(Carried { message: message.clone(), carriers: 1 << history });
+        Taken::Yes
+    }
+
+    /// The reader has not examined `id`, nor anything after it of its origin.
+    fn hold_back(&mut self, id: MessageId) {
+        if self.examined.covers(id) {
+            self.examined.set(id.origin, id.seq - 1);
+        }
+    }
 }
 
 #[cfg(test)]

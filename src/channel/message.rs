@@ -2,8 +2,13 @@
 
 use std::borrow::Cow;
 
+use smallvec::SmallVec;
+
 use crate::ids::{ChannelName, MessageId};
 use crate::time::{Tick, Timestamp};
+
+/// The channels of one message, each once; nearly always one.
+pub type ChannelNames = SmallVec<[ChannelName; 1]>;
 
 /// How a message's body is shown inside a JSON answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,7 +25,7 @@ pub enum Form {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Publication {
     /// The channels, each once; at least one.
-    pub channels: Vec<ChannelName>,
+    pub channels: ChannelNames,
     /// The media type as the publisher gave it.
     pub media_type: Cow<'static, str>,
     /// How the body is shown; it was checked to be that.
@@ -33,6 +38,13 @@ pub struct Publication {
     pub idempotency_key: Option<Box<str>>,
 }
 
+impl Publication {
+    /// What it will cost to cache, in bytes: once for each of its channels.
+    pub fn bytes(&self) -> usize {
+        (OVERHEAD_BYTES + self.body.len() + self.media_type.len()) * self.channels.len()
+    }
+}
+
 /// A published message.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Message {
@@ -43,7 +55,7 @@ pub struct Message {
     /// When this node forgets it.
     pub expires: Tick,
     /// The channels that it was published to.
-    pub channels: Box<[ChannelName]>,
+    pub channels: ChannelNames,
     /// The media type as the publisher gave it.
     pub media_type: Cow<'static, str>,
     /// How the body is shown.

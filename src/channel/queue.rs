@@ -12,6 +12,7 @@ use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::sync::Arc;
 
 use slab::Slab;
+use smallvec::SmallVec;
 
 use super::channel::{Birth, Channel};
 use super::history::{self, History, Reading, Wanted};
@@ -216,6 +217,14 @@ impl MessageQueue {
         }
     }
 
+    /// The same, for a name that probably stands for the channel at `guess`.
+    pub fn find_at(&self, guess: ChannelIx, name: &str) -> Lookup {
+        match self.channels.get(guess.0 as usize) {
+            Some(channel) if channel.name.as_str() == name => Lookup::Open(guess),
+            _ => self.find(name),
+        }
+    }
+
     /// The name of an open channel.
     pub fn name(&self, ix: ChannelIx) -> Option<&ChannelName> {
         self.channels.get(ix.0 as usize).map(|channel| &channel.name)
@@ -225,18 +234,9 @@ impl MessageQueue {
     /// channel that does not exist (yet).
     pub fn read(&self, places: &[Option<ChannelIx>], wanted: &Wanted, now: Tick) -> Reading {
         let channel = |ix: &Option<ChannelIx>| ix.and_then(|ix| self.channels.get(ix.0 as usize));
-        // Held polls read one channel most of the time; that needs no allocation.
-        let mut reading = match places {
-            [one] => {
-                let history = channel(one).and_then(Channel::history);
-                history::read(&[history], wanted, &self.head, now)
-            }
-            many => {
-                let histories: Vec<_> =
-                    many.iter().map(|ix| channel(ix).and_then(Channel::history)).collect();
-                history::read(&histories, wanted, &self.head, now)
-            }
-        };
+        let histories: SmallVec<[_; 1]> =
+            places.iter().map(|ix| channel(ix).and_then(Channel::history)).collect();
+        let mut reading = history::read(&histories, wanted, &self.head, now);
         let young = |ix| channel(ix).is_none_or(|channel| channel.after_forgetting);
         reading.gap |= self.has_forgotten(wanted.after) && places.iter().any(young);
         reading
@@ -282,10 +282,10 @@ impl MessageQueue {
 impl MessageQueue {
     /// The channel of that name, made now if this is its first use.
     pub fn open(&mut self, name: &ChannelName, now: Tick) -> Result<ChannelIx, Refused> {
-        self.may_use(name)?;
         if let Lookup::Open(ix) = self.find(name.as_str()) {
             return Ok(ix);
         }
+        self.may_use(name)?;
         self.add(name.clone(), Birth::FirstUse, self.bounds.channel_ttl_ms, now)
     }
 
@@ -308,10 +308,16 @@ impl MessageQueue {
     pub fn leave(&mut self, ix: ChannelIx, position: u32) -> Option<Subscriber> {
         let channel = &mut self.channels[ix.0 as usize];
         let moved = channel.subscribers.leave(position);
-        if channel.is_trace() {
+        self.forget_trace(ix);
+        moved
+    }
+
+    /// Takes a channel away of which nothing would be lost: made by a poll that left, or
+    /// that was not held after all.
+    pub fn forget_trace(&mut self, ix: ChannelIx) {
+        if self.channels.get(ix.0 as usize).is_some_and(Channel::is_trace) {
             self.remove(ix);
         }
-        moved
     }
 
     /// Takes all who wait on a channel.
@@ -360,7 +366,7 @@ impl MessageQueue {
             id,
             time,
             expires: now.tick.plus_ms(ttl_ms),
-            channels: publication.channels.into(),
+            channels: publication.channels,
             media_type: publication.media_type,
             form: publication.form,
             body: publication.body,
@@ -382,7 +388,10 @@ impl MessageQueue {
     }
 
     /// Opens all channels of a publication, after making sure that all can be.
-    fn places(&mut self, names: &[ChannelName], now: Tick) -> Result<Vec<ChannelIx>, Refused> {
+    fn places(&mut self, names: &[ChannelName], now: Tick) -> Result<SmallVec<[ChannelIx; 1]>, Refused> {
+        if let [name] = names {
+            return Ok(SmallVec::from([self.open(name, now)?]));
+        }
         names.iter().try_for_each(|name| self.may_use(name))?;
         let fresh = |name: &&ChannelName| self.find(name.as_str()) == Lookup::Unknown;
         let added = names.iter().filter(fresh).count();
@@ -545,6 +554,12 @@ impl MessageQueue {
         if self.tombstones.len() > TOMBSTONES_MAX {
             self.drop_oldest_tombstone();
         }
+        if self.tombstone_order.len() > 2 * TOMBSTONES_MAX {
+            // Names that were created and closed again stand there more than once.
+            let tombstones = &self.tombstones;
+            self.tombstone_order
+                .retain(|(until, name)| tombstones.get(name).is_some_and(|stone| stone.until == *until));
+        }
         let subscribers = channel.subscribers.take();
         self.closed.push(Closed { ix, name: channel.name, subscribers });
     }
@@ -641,7 +656,22 @@ impl MessageQueue {
         if due < channel.wake {
             channel.wake = due;
             self.timetable.push(Reverse((due, ix, channel.generation)));
+            self.tidy_timetable();
         }
+    }
+
+    /// Keeps the timetable from growing with channels that are no more: polls make and
+    /// leave them much faster than their time comes.
+    fn tidy_timetable(&mut self) {
+        const SLACK: usize = 1_024;
+        if self.timetable.len() <= 2 * self.channels.len() + SLACK {
+            return;
+        }
+        let channels = &self.channels;
+        self.timetable.retain(|Reverse((wake, ix, generation))| {
+            let channel = channels.get(ix.0 as usize);
+            channel.is_some_and(|channel| channel.generation == *generation && channel.wake == *wake)
+        });
     }
 
     /// Drops the oldest cached messages of the node until they take at most `bytes_max`.

@@ -9,6 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use crate::channel::history::{Carried, Reading};
 use crate::channel::message::{Form, Message};
 use crate::cursor::{ClusterTag, Cursor, VersionVector};
+use crate::ids::MessageId;
 use crate::wire::http::response::push_decimal;
 
 /// What an answer says beside its messages.
@@ -58,7 +59,7 @@ fn write_message(carried: &Carried, names: &[&str], out: &mut Vec<u8>) {
     let carriers =
         names.iter().enumerate().filter(|(at, _)| carried.carriers >> at & 1 == 1).map(|(_, name)| *name);
     out.extend_from_slice(b"{\"id\":\"");
-    write_id(message, out);
+    write_id(message.id, out);
     out.extend_from_slice(b"\",\"time\":");
     push_decimal(out, message.time.0 as usize);
     out.extend_from_slice(b",\"channels\":");
@@ -87,14 +88,16 @@ fn write_data(message: &Message, out: &mut Vec<u8>) {
     }
 }
 
-/// A message's id in quotes-free text: sixteen hexadecimal digits, a dash, a number.
-fn write_id(message: &Message, out: &mut Vec<u8>) {
+/// A message's id: sixteen hexadecimal digits, a dash, a number.
+pub fn write_id(id: MessageId, out: &mut Vec<u8>) {
     const HEX: &[u8; 16] = b"0123456789abcdef";
-    for shift in (0..64).step_by(4).rev() {
-        out.push(HEX[(message.id.origin.0 >> shift & 15) as usize]);
+    let mut digits = [b'0'; 16];
+    for (digit, shift) in digits.iter_mut().rev().zip((0..64).step_by(4)) {
+        *digit = HEX[(id.origin.0 >> shift & 15) as usize];
     }
+    out.extend_from_slice(&digits);
     out.push(b'-');
-    push_decimal(out, message.id.seq as usize);
+    push_decimal(out, id.seq as usize);
 }
 
 /// Channel names need no escaping: the set of their bytes has none that JSON minds.

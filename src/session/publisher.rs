@@ -12,8 +12,9 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::value::RawValue;
 
+use super::answer::write_id;
 use super::subscriber::{parse_channels, whole_number};
-use crate::channel::message::{Form, Publication};
+use crate::channel::message::{ChannelNames, Form, Publication};
 use crate::channel::queue::Receipt;
 use crate::error::{Refusal, Refused};
 use crate::ids::ChannelName;
@@ -22,6 +23,7 @@ use crate::limits::{
     JSON_DEPTH_MAX, TTL_S_MAX,
 };
 use crate::wire::http::request::RequestHead;
+use crate::wire::http::response::{push_decimal, write_problem_body};
 use crate::wire::http::target::Query;
 
 /// When a publication is acknowledged.
@@ -64,14 +66,14 @@ pub fn parse_acknowledge(head: &RequestHead) -> Result<Acknowledge, Refused> {
 }
 
 /// The names of a path segment, each once.
-fn parse_names(segment: &str) -> Result<Vec<ChannelName>, Refused> {
+fn parse_names(segment: &str) -> Result<ChannelNames, Refused> {
     let channels = parse_channels(segment)?;
-    let mut names = Vec::with_capacity(1);
+    let mut names = ChannelNames::new();
     channels.split(',').try_for_each(|name| push_name(name, &mut names))?;
     Ok(names)
 }
 
-fn push_name(name: &str, names: &mut Vec<ChannelName>) -> Result<(), Refused> {
+fn push_name(name: &str, names: &mut ChannelNames) -> Result<(), Refused> {
     if names.len() == CHANNELS_PER_REQUEST_MAX {
         return Err(Refusal::ChannelsTooMany.into());
     }
@@ -272,8 +274,8 @@ fn parse_item(text: &[u8]) -> Result<Publication, Refused> {
     })
 }
 
-fn item_channels(members: &Members) -> Result<Vec<ChannelName>, Refused> {
-    let mut names = Vec::new();
+fn item_channels(members: &Members) -> Result<ChannelNames, Refused> {
+    let mut names = ChannelNames::new();
     match (text_member(members, "channel")?, members.get("channels")) {
         (Some(one), None) => push_name(&one, &mut names)?,
         (None, Some(many)) => {
@@ -285,8 +287,11 @@ fn item_channels(members: &Members) -> Result<Vec<ChannelName>, Refused> {
     if names.is_empty() { Err(Refusal::ChannelInvalid.into()) } else { Ok(names) }
 }
 
+/// A message's media type, its form and its bytes.
+type TypedBody = (Cow<'static, str>, Form, Box<[u8]>);
+
 /// The body of an item: base64 of anything, a string as text, anything else as JSON.
-fn item_body(members: &Members) -> Result<(Cow<'static, str>, Form, Box<[u8]>), Refused> {
+fn item_body(members: &Members) -> Result<TypedBody, Refused> {
     let data = members.get("data").ok_or_else(|| shape("data"))?.get();
     let media_type = text_member(members, "type")?;
     let media_type = media_type.as_deref().map(|given| check_type(given.as_bytes())).transpose()?;
@@ -363,16 +368,19 @@ pub fn write_results(form: BatchForm, results: &[Result<Receipt, Refused>], out:
 
 fn write_error(refused: &Refused, out: &mut Vec<u8>) {
     out.extend_from_slice(b"{\"error\":");
-    crate::wire::http::response::write_problem_body(refused.reason, refused.specific.as_deref(), out);
+    write_problem_body(refused.reason, refused.specific.as_deref(), out);
     out.push(b'}');
 }
 
 /// `{"id":"…","time":…,"subscribers":N}`, and `"duplicate":true` for a repetition.
 pub fn write_receipt(receipt: &Receipt, out: &mut Vec<u8>) {
-    let Receipt { id, time, subscribers, duplicate } = receipt;
-    let mark = if *duplicate { ",\"duplicate\":true" } else { "" };
-    let text = format!("{{\"id\":\"{id}\",\"time\":{},\"subscribers\":{subscribers}{mark}}}", time.0);
-    out.extend_from_slice(text.as_bytes());
+    out.extend_from_slice(b"{\"id\":\"");
+    write_id(receipt.id, out);
+    out.extend_from_slice(b"\",\"time\":");
+    push_decimal(out, receipt.time.0 as usize);
+    out.extend_from_slice(b",\"subscribers\":");
+    push_decimal(out, receipt.subscribers);
+    out.extend_from_slice(if receipt.duplicate { b",\"duplicate\":true}" } else { b"}" });
 }
 
 // -- Channels --------------------------------------------------------------------

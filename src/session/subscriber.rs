@@ -98,7 +98,12 @@ impl<'a> Poll<'a> {
         self.limit.is_none()
             && self.since == Timestamp(0)
             && self.until == Timestamp::MAX
-            && !self.channels.contains(',')
+            && !self.has_many_channels()
+    }
+
+    /// Whether it names more than one channel.
+    pub fn has_many_channels(&self) -> bool {
+        self.channels.as_bytes().contains(&b',')
     }
 
     /// The channels' names, in the order given, each once.
@@ -113,6 +118,9 @@ impl<'a> Poll<'a> {
 
 /// Decodes a list of channel names, once, and makes sure that each is one.
 pub fn parse_channels(segment: &str) -> Result<Cow<'_, str>, Refused> {
+    if ChannelName::is_valid(segment) {
+        return Ok(segment.into());
+    }
     let channels = target::decode_once(segment).map_err(|_| Refusal::ChannelInvalid)?;
     for (at, name) in channels.split(',').enumerate() {
         if at == CHANNELS_PER_REQUEST_MAX {
@@ -129,8 +137,15 @@ fn parse_after(value: &str) -> Result<After, Refused> {
     if value == "now" {
         return Ok(After::Present);
     }
-    let text = target::decode_query_value(value).map_err(|_| Refusal::CursorInvalid)?;
-    Cursor::parse(&text).map(After::Cursor).map_err(|_| Refusal::CursorInvalid.into())
+    // A cursor's alphabet needs no percent-encoding, but some clients encode all the same.
+    let cursor = match Cursor::parse(value) {
+        Err(_) if value.contains('%') => {
+            let text = target::decode_query_value(value).map_err(|_| Refusal::CursorInvalid)?;
+            Cursor::parse(&text)
+        }
+        other => other,
+    };
+    cursor.map(After::Cursor).map_err(|_| Refusal::CursorInvalid.into())
 }
 
 fn parse_number(name: &str, value: &str) -> Result<u64, Refused> {

@@ -10,8 +10,17 @@ use slab::Slab;
 #[derive(Debug)]
 pub struct Answer {
     users: u32,
-    body: Box<[u8]>,
-    variants: Vec<(u16, Box<[u8]>)>,
+    body: Vec<u8>,
+    /// The variant that was asked for first; most answers have no other.
+    first: Option<Variant>,
+    others: Vec<Variant>,
+}
+
+#[derive(Debug)]
+struct Variant {
+    key: u16,
+    /// The head, and behind it the body if that is short.
+    bytes: Vec<u8>,
 }
 
 /// Bodies up to this many bytes are copied behind each variant of their head.
@@ -22,13 +31,29 @@ const JOINED_BYTES_MAX: usize = 4 * 1024;
 pub struct Answers {
     answers: Slab<Answer>,
     bytes: usize,
+    /// Buffers of answers that are over, for the next.
+    spare: Vec<Vec<u8>>,
 }
+
+/// Spare buffers that are kept, and how large each may be, in bytes.
+const SPARE_MAX: usize = 64;
+const SPARE_BYTES_MAX: usize = 4 * 1024;
 
 impl Answers {
     /// Adds an answer, used once by the caller.
     pub fn add(&mut self, body: &[u8]) -> u32 {
         self.bytes += size_of::<Answer>() + body.len();
-        self.answers.insert(Answer { users: 1, body: body.into(), variants: Vec::new() }) as u32
+        let mut kept = self.spare.pop().unwrap_or_default();
+        kept.extend_from_slice(body);
+        self.answers.insert(Answer { users: 1, body: kept, first: None, others: Vec::new() }) as u32
+    }
+
+    /// Keeps a buffer for the next answer, if it is of a usual size and few are kept.
+    fn spare(&mut self, mut buffer: Vec<u8>) {
+        if self.spare.len() < SPARE_MAX && buffer.capacity() <= SPARE_BYTES_MAX {
+            buffer.clear();
+            self.spare.push(buffer);
+        }
     }
 
     /// One user more.
@@ -42,8 +67,10 @@ impl Answers {
         answer.users -= 1;
         if answer.users == 0 {
             let answer = self.answers.remove(number as usize);
-            let heads: usize = answer.variants.iter().map(|variant| variant.1.len()).sum();
-            self.bytes -= size_of::<Answer>() + answer.body.len() + heads;
+            let variants: usize = answer.variants().map(|variant| variant.bytes.len()).sum();
+            self.bytes -= size_of::<Answer>() + answer.body.len() + variants;
+            self.spare(answer.body);
+            answer.first.into_iter().chain(answer.others).for_each(|variant| self.spare(variant.bytes));
         }
     }
 
@@ -52,22 +79,23 @@ impl Answers {
     pub fn pieces(
         &mut self,
         number: u32,
-        variant: u16,
+        key: u16,
         from: usize,
         write_head: impl FnOnce(usize, &mut Vec<u8>),
     ) -> (&[u8], &[u8]) {
         let answer = &mut self.answers[number as usize];
-        let at = match answer.variants.iter().position(|known| known.0 == variant) {
-            Some(at) => at,
-            None => {
-                let head = make_head(&answer.body, write_head);
-                self.bytes += head.len();
-                answer.variants.push((variant, head));
-                answer.variants.len() - 1
+        if !answer.variants().any(|variant| variant.key == key) {
+            let mut bytes = self.spare.pop().unwrap_or_default();
+            write_head(answer.body.len(), &mut bytes);
+            if answer.is_joined() {
+                bytes.extend_from_slice(&answer.body);
             }
-        };
-        let head = &answer.variants[at].1;
-        let rest: &[u8] = if answer.body.len() <= JOINED_BYTES_MAX { &[] } else { &answer.body };
+            self.bytes += bytes.len();
+            answer.keep(Variant { key, bytes });
+        }
+        let variant = answer.variants().find(|variant| variant.key == key);
+        let head = variant.map_or(&[][..], |variant| &variant.bytes);
+        let rest: &[u8] = if answer.is_joined() { &[] } else { &answer.body };
         let in_rest = from.saturating_sub(head.len());
         (head.get(from..).unwrap_or_default(), rest.get(in_rest..).unwrap_or_default())
     }
@@ -88,13 +116,22 @@ impl Answers {
     }
 }
 
-fn make_head(body: &[u8], write_head: impl FnOnce(usize, &mut Vec<u8>)) -> Box<[u8]> {
-    let mut head = Vec::with_capacity(512);
-    write_head(body.len(), &mut head);
-    if body.len() <= JOINED_BYTES_MAX {
-        head.extend_from_slice(body);
+impl Answer {
+    fn variants(&self) -> impl Iterator<Item = &Variant> {
+        self.first.iter().chain(&self.others)
     }
-    head.into()
+
+    fn keep(&mut self, variant: Variant) {
+        match self.first {
+            None => self.first = Some(variant),
+            Some(_) => self.others.push(variant),
+        }
+    }
+
+    /// Whether the body stands behind each head.
+    fn is_joined(&self) -> bool {
+        self.body.len() <= JOINED_BYTES_MAX
+    }
 }
 
 #[cfg(test)]

@@ -179,6 +179,12 @@ impl Side {
         size_of::<Side>() + self.inbox.capacity() + self.body.capacity() + self.outbox.capacity()
     }
 
+    /// Whether a body has yet to come whole; if so, its progress is judged from now on.
+    pub fn begin_judgement_if_in_body(&mut self) -> bool {
+        self.progress = 0;
+        self.decoder.is_some() || self.inbox_min > 0
+    }
+
     /// Whether it holds nothing that is needed.
     pub fn is_empty(&self) -> bool {
         self.inbox.is_empty() && self.decoder.is_none() && self.outbox.is_empty() && self.sent == 0

@@ -7,6 +7,7 @@
 
 use super::Shard;
 use super::connection::State;
+use crate::limits::TIMERS_PER_TICK;
 use crate::time::{Now, Tick};
 
 /// Held polls are released this often, in milliseconds.
@@ -69,7 +70,7 @@ impl Shard {
         self.drain.as_ref().is_some_and(|drain| drain.released_by <= now.tick)
     }
 
-    /// Releases as many held polls as are due, and lets idle connections go.
+    /// Releases as many held polls as are due, and then lets idle connections go.
     pub(super) fn step_drain(&mut self, now: Now) {
         let Some(drain) = &mut self.drain else { return };
         if drain.next_step > now.tick {
@@ -86,6 +87,17 @@ impl Shard {
                 continue;
             }
             self.end_poll(index, now);
+        }
+        if self.holds_no_more(now) {
+            self.let_idle_go();
+        }
+    }
+
+    /// Closes connections without a request; whoever comes back goes to another node.
+    fn let_idle_go(&mut self) {
+        for _ in 0..TIMERS_PER_TICK {
+            let Some(index) = self.timers.longest_idle() else { return };
+            self.remove(index);
         }
     }
 }

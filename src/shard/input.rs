@@ -76,7 +76,7 @@ impl Shard {
     }
 
     fn take_input(&mut self, index: u32, input: &[u8], now: Now) {
-        let number = self.slot(index).side;
+        let (number, state) = (self.slot(index).side, self.slot(index).state);
         let Some(side) = self.sides.get_mut(number as usize) else {
             let used = self.process(index, input, now);
             return self.settle_input(index, input.get(used..).unwrap_or_default(), now);
@@ -86,7 +86,8 @@ impl Shard {
             return self.take_chunks(index, input, now);
         }
         side.inbox.extend_from_slice(input);
-        if side.inbox.len() < side.inbox_min {
+        let waits_for_line = state == State::Head && !request::may_conclude(&side.inbox, input.len());
+        if side.inbox.len() < side.inbox_min || waits_for_line {
             return self.settle_input(index, &[], now);
         }
         side.inbox_min = 0;
@@ -108,6 +109,7 @@ impl Shard {
             Ok((used, ChunkProgress::Done)) => {
                 let (head, body) = (std::mem::take(&mut side.inbox), std::mem::take(&mut side.body));
                 if let Ok(Parsed::Complete { head, .. }) = request::parse(&head) {
+                    self.begin_request(index, &head);
                     self.execute(index, &head, &body, now);
                 }
                 let rest = input.get(used..).unwrap_or_default();
@@ -229,12 +231,17 @@ impl Shard {
             self.begin_output(index);
             self.out.extend_from_slice(CONTINUE);
         }
-        self.slot_mut(index).state = State::Body;
+        let slot = self.slot_mut(index);
+        slot.state = State::Body;
+        // That the connection is to be closed after this request counts once the body is here.
+        slot.marks.clear(Marks::CLOSE);
         self.timers.set(&mut self.connections, index, Class::Progress, now.tick);
         true
     }
 
     fn begin_request(&mut self, index: u32, head: &RequestHead) {
+        // Whoever asks is not idle, and must not be evicted to make room for itself.
+        self.timers.clear(&mut self.connections, index);
         let cors = self.cors_number(head);
         let slot = self.slot_mut(index);
         slot.state = State::Idle;
@@ -299,10 +306,23 @@ impl Shard {
         self.side_mut(index).inbox.extend_from_slice(input);
         self.recount_side(index);
         self.relieve(0);
-        if !self.has_room(0) && self.slot(index).state == State::Body {
-            self.drop_inbox(index);
-            self.refuse(index, &Refusal::Overloaded.into(), now);
-            self.slot_mut(index).state = State::Sending;
+        if self.has_room(0) {
+            return;
+        }
+        match self.slot(index).state {
+            State::Head | State::Body => {
+                self.drop_inbox(index);
+                self.slot_mut(index).marks.clear(Marks::OF_REQUEST);
+                self.refuse(index, &Refusal::Overloaded.into(), now);
+                self.slot_mut(index).state = State::Sending;
+                self.timers.set(&mut self.connections, index, Class::Progress, now.tick);
+            }
+            // Who asks more before the answer cannot be refused before it either.
+            State::Held | State::HeldWide | State::Sending if !input.is_empty() => {
+                self.counters.connections_evicted += 1;
+                self.remove(index);
+            }
+            _ => {}
         }
     }
 

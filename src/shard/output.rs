@@ -187,11 +187,14 @@ impl Shard {
         if self.out_of == index {
             self.stash_output();
         }
+        let judged = self.timers.is_set(&self.connections, index, Class::Progress);
         let slot = self.slot_mut(index);
         slot.marks.set(Marks::BLOCKED);
         match slot.state {
             // A poll behind an answer that is not taken: judged as a poll first.
             State::Held | State::HeldWide | State::Lingering => return,
+            // It is being judged already: a few bytes now and then do not buy time.
+            State::Sending if judged => return,
             _ => slot.state = State::Sending,
         }
         self.side_mut(index).progress = 0;
@@ -233,12 +236,18 @@ impl Shard {
 
     /// After an answer: the next request that waited, or between requests.
     fn go_on(&mut self, index: u32, now: Now) {
+        let number = self.slot(index).side as usize;
+        let (waiting, in_body) = match self.sides.get_mut(number) {
+            Some(side) => (!side.inbox.is_empty(), side.begin_judgement_if_in_body()),
+            None => (false, false),
+        };
+        let (state, class) =
+            if in_body { (State::Body, Class::Progress) } else { (State::Idle, Class::Idle) };
         let slot = self.slot_mut(index);
-        slot.state = State::Idle;
+        slot.state = state;
         slot.marks.clear(Marks::OF_REQUEST);
-        let (marks, side) = (slot.marks, slot.side);
-        self.timers.set(&mut self.connections, index, Class::Idle, now.tick);
-        let waiting = self.sides.get(side as usize).is_some_and(|side| !side.inbox.is_empty());
+        let marks = slot.marks;
+        self.timers.set(&mut self.connections, index, class, now.tick);
         if waiting || marks.has(Marks::UNREAD) || marks.has(Marks::INPUT_ENDED) {
             self.list(index);
         } else {
@@ -266,7 +275,10 @@ impl Shard {
             self.remove(index);
             return Flushed::Close;
         }
-        self.slot_mut(index).state = State::Lingering;
+        let slot = self.slot_mut(index);
+        slot.state = State::Lingering;
+        // From now on it counts what is thrown away.
+        slot.position = 0;
         self.timers.set(&mut self.connections, index, Class::Linger, now.tick);
         if self.slot(index).marks.has(Marks::UNREAD) {
             self.list(index);
@@ -321,9 +333,12 @@ impl Shard {
 
     /// Has the reader taken enough since it was last judged? If not, it is cut off.
     pub(super) fn judge_reader(&mut self, index: u32, now: Now) {
-        let waits_for_us = !self.slot(index).marks.has(Marks::BLOCKED);
+        if !self.slot(index).marks.has(Marks::BLOCKED) {
+            // It waits for us.
+            return self.timers.set(&mut self.connections, index, Class::Progress, now.tick);
+        }
         let side = self.side_mut(index);
-        if waits_for_us || side.progress >= PROGRESS_BYTES {
+        if side.progress >= PROGRESS_BYTES {
             side.progress = 0;
             self.timers.set(&mut self.connections, index, Class::Progress, now.tick);
         } else {
@@ -351,6 +366,8 @@ impl Shard {
     fn refuse_slow(&mut self, index: u32, reason: Refusal, now: Now) {
         self.counters.connections_too_slow += 1;
         self.drop_side(index);
+        // Of the request before it may be known that it was a HEAD; of this one it is not.
+        self.slot_mut(index).marks.clear(Marks::OF_REQUEST);
         self.refuse(index, &reason.into(), now);
         self.stash_output();
         self.slot_mut(index).state = State::Sending;

@@ -4,6 +4,8 @@
 //! its answer, the same bytes for all who wait. A *wide* poll waits on several channels, or
 //! with a time range or a limit, and is read for by itself.
 
+use smallvec::SmallVec;
+
 use super::Shard;
 use super::connection::{Marks, State};
 use super::output::{JSON, Reply};
@@ -41,6 +43,23 @@ struct Place {
     position: Option<u32>,
 }
 
+/// A channel that a poll names, and what that name stands for now.
+struct Target<'a> {
+    name: &'a str,
+    lookup: Lookup,
+}
+
+type Targets<'a> = SmallVec<[Target<'a>; 1]>;
+
+impl Target<'_> {
+    fn place(&self) -> Option<ChannelIx> {
+        match self.lookup {
+            Lookup::Open(ix) => Some(ix),
+            Lookup::Closed | Lookup::Unknown => None,
+        }
+    }
+}
+
 /// What a poll's cursor comes to.
 struct Start {
     after: Option<VersionVector>,
@@ -70,34 +89,38 @@ impl Shard {
         if poll.prefer_applied {
             self.slot_mut(index).marks.set(Marks::PREFER);
         }
-        // The usual poll names one channel and needs no list.
-        let one = [&*poll.channels];
-        let many: Vec<&str>;
-        let names = if poll.channels.contains(',') {
-            many = poll.names().collect();
-            &many[..]
-        } else {
-            &one
-        };
-        let closed = self.check_channels(names)?;
+        let targets = self.find_targets(index, &poll);
+        let names: SmallVec<[&str; 1]> = targets.iter().map(|target| target.name).collect();
+        let closed = self.check_targets(&targets)?;
         let start = self.start_of(&poll.after);
-        let reading = self.read_for(names, &start, &poll, now);
+        let reading = self.read_for(&targets, &start, &poll, now);
         let notices = Notices { gap: reading.gap, reset: start.reset, closed: &closed };
         let news = !reading.messages.is_empty() || reading.gap || start.reset || !closed.is_empty();
         if news || poll.timeout_s == 0 || head.method == Method::Head || self.holds_no_more(now) {
-            self.answer_now(index, &reading, names, notices, now);
+            self.answer_now(index, &reading, &names, notices, now);
             Ok(())
         } else {
-            self.hold(index, &poll, names, reading, now)
+            self.hold(index, &poll, &targets, reading, now)
         }
+    }
+
+    /// What a poll's names stand for now. A client that comes back for more is found at
+    /// the channel that it was at before, without a look-up.
+    fn find_targets<'a>(&self, index: u32, poll: &'a Poll) -> Targets<'a> {
+        let before = ChannelIx(self.slot(index).waits_on);
+        if !poll.has_many_channels() {
+            let name = &*poll.channels;
+            return Targets::from([Target { name, lookup: self.queue.find_at(before, name) }]);
+        }
+        poll.names().map(|name| Target { name, lookup: self.queue.find(name) }).collect()
     }
 
     /// Which of the channels were closed; all of them is an error, and so is one that
     /// had to be created.
-    fn check_channels<'a>(&self, names: &[&'a str]) -> Result<Vec<&'a str>, Refused> {
+    fn check_targets<'a>(&self, targets: &[Target<'a>]) -> Result<Vec<&'a str>, Refused> {
         let mut closed = Vec::new();
-        for name in names {
-            match self.queue.find(name) {
+        for Target { name, lookup } in targets {
+            match lookup {
                 Lookup::Open(_) => {}
                 Lookup::Closed => closed.push(*name),
                 Lookup::Unknown if self.settings.bounds.existing_only => {
@@ -107,7 +130,7 @@ impl Shard {
                 Lookup::Unknown => {}
             }
         }
-        if closed.len() == names.len() {
+        if closed.len() == targets.len() {
             return Err(Refusal::ChannelClosed.into());
         }
         Ok(closed)
@@ -130,7 +153,7 @@ impl Shard {
         }
     }
 
-    fn read_for(&self, names: &[&str], start: &Start, poll: &Poll, now: Now) -> Reading {
+    fn read_for(&self, targets: &[Target], start: &Start, poll: &Poll, now: Now) -> Reading {
         let wanted = Wanted {
             after: start.after.as_ref(),
             since: poll.since,
@@ -138,14 +161,7 @@ impl Shard {
             messages_max: poll.limit.unwrap_or(ANSWER_MESSAGES_MAX),
             bytes_max: ANSWER_BYTES_MAX,
         };
-        let place = |name: &&str| match self.queue.find(name) {
-            Lookup::Open(ix) => Some(ix),
-            Lookup::Closed | Lookup::Unknown => None,
-        };
-        if let [one] = names {
-            return self.queue.read(&[place(one)], &wanted, now.tick);
-        }
-        let places: Vec<_> = names.iter().map(place).collect();
+        let places: SmallVec<[_; 1]> = targets.iter().map(Target::place).collect();
         self.queue.read(&places, &wanted, now.tick)
     }
 
@@ -166,20 +182,18 @@ impl Shard {
         &mut self,
         index: u32,
         poll: &Poll,
-        names: &[&str],
+        targets: &[Target],
         reading: Reading,
         now: Now,
     ) -> Result<(), Refused> {
-        if !self.has_room(size_of::<WidePoll>()) {
-            return Err(Refusal::Overloaded.into());
-        }
+        self.make_room(size_of::<WidePoll>())?;
         // A cursor ahead of this node, or one that a time range holds back, must be kept:
         // all that a plain poll's slot says is that it has examined everything here.
         let plain = poll.is_plain() && reading.examined == *self.queue.head();
         if plain {
-            self.hold_plain(index, names, now)?;
+            self.hold_plain(index, targets, now)?;
         } else {
-            self.hold_wide(index, poll, names, reading, now)?;
+            self.hold_wide(index, poll, targets, reading, now)?;
         }
         self.held += 1;
         let seconds = with_jitter(poll.timeout_s, index);
@@ -188,11 +202,13 @@ impl Shard {
         Ok(())
     }
 
-    fn hold_plain(&mut self, index: u32, names: &[&str], now: Now) -> Result<(), Refused> {
-        let name = names.first().copied().unwrap_or_default();
-        let ix = match self.queue.find(name) {
-            Lookup::Open(ix) => ix,
-            Lookup::Closed | Lookup::Unknown => self.queue.open(&parse_name(name)?, now.tick)?,
+    fn hold_plain(&mut self, index: u32, targets: &[Target], now: Now) -> Result<(), Refused> {
+        let ix = match targets {
+            [Target { lookup: Lookup::Open(ix), .. }] => *ix,
+            other => {
+                let name = other.first().map_or("", |target| target.name);
+                self.queue.open(&parse_name(name)?, now.tick)?
+            }
         };
         let position = self.queue.join(ix, Subscriber(index));
         let slot = self.slot_mut(index);
@@ -206,15 +222,20 @@ impl Shard {
         &mut self,
         index: u32,
         poll: &Poll,
-        names: &[&str],
+        targets: &[Target],
         reading: Reading,
         now: Now,
     ) -> Result<(), Refused> {
-        let mut places = Vec::with_capacity(names.len());
-        for name in names {
-            let name = parse_name(name)?;
-            let ix = self.queue.open(&name, now.tick)?;
-            places.push(Place { name, ix, position: None });
+        let mut places = Vec::with_capacity(targets.len());
+        for target in targets {
+            let name = parse_name(target.name)?;
+            match self.queue.open(&name, now.tick) {
+                Ok(ix) => places.push(Place { name, ix, position: None }),
+                Err(refused) => {
+                    places.iter().for_each(|place| self.queue.forget_trace(place.ix));
+                    return Err(refused);
+                }
+            }
         }
         for place in &mut places {
             place.position = Some(self.queue.join(place.ix, Subscriber(index)));
@@ -248,9 +269,8 @@ impl Shard {
     /// Delivers what a command has changed, and begins the next.
     pub(super) fn deliver(&mut self, now: Now) {
         while self.queue.has_news() {
-            for closed in self.queue.take_closed() {
-                self.deliver_closed(closed, now);
-            }
+            let closed = self.queue.take_closed();
+            self.deliver_closed(&closed, now);
             for ix in self.queue.take_stirred() {
                 self.deliver_to(ix, now);
             }
@@ -327,14 +347,20 @@ impl Shard {
             place.position = None;
         }
         self.counters.deliveries += 1;
-        self.finish_wide(index, &reading, None);
+        self.finish_wide(index, &reading, &[]);
     }
 
     /// What there is for a wide poll that it has not examined.
     fn read_wide(&self, index: u32, now: Now) -> Reading {
         let wide = &self.wides[self.slot(index).waits_on as usize];
+        let mut after = wide.after.clone();
+        if wide.until == Timestamp::MAX {
+            // While it waited nothing came for it: it has examined all that was here when
+            // the command began, and hears of no gap on account of other channels.
+            self.base.iter().for_each(|(origin, seq)| after.raise(origin, seq));
+        }
         let wanted = Wanted {
-            after: Some(&wide.after),
+            after: Some(&after),
             since: wide.since,
             until: wide.until,
             messages_max: wide.limit,
@@ -345,30 +371,56 @@ impl Shard {
     }
 
     /// Answers a wide poll and takes it out of its other channels.
-    fn finish_wide(&mut self, index: u32, reading: &Reading, closed: Option<&ChannelName>) {
+    fn finish_wide(&mut self, index: u32, reading: &Reading, closed: &[Closed]) {
         let wide = self.leave_wide(index);
         let names: Vec<&str> = wide.places.iter().map(|place| place.name.as_str()).collect();
-        let closed: Vec<&str> = closed.into_iter().map(ChannelName::as_str).collect();
+        let is_closed = |place: &&Place| closed.iter().any(|closed| closed.ix == place.ix);
+        let closed: Vec<&str> =
+            wide.places.iter().filter(is_closed).map(|place| place.name.as_str()).collect();
         let notices = Notices { gap: reading.gap, reset: false, closed: &closed };
         let answer = self.add_answer(reading, &names, notices);
         self.wake(index, answer);
     }
 
-    /// Tells all who waited on a channel that it was closed.
-    fn deliver_closed(&mut self, closed: Closed, now: Now) {
+    /// Tells all who waited on some channels that they were closed.
+    fn deliver_closed(&mut self, all: &[Closed], now: Now) {
+        // A wide poll may have waited on several of them, whose places are no more: it
+        // leaves them all before it is answered.
+        for closed in all {
+            self.forget_place(closed);
+        }
+        for closed in all {
+            self.tell_closed(closed, all, now);
+        }
+    }
+
+    /// Wide polls no longer have a position in a channel that was closed.
+    fn forget_place(&mut self, closed: &Closed) {
+        for subscriber in closed.subscribers.as_slice() {
+            let slot = &self.connections[subscriber.0 as usize];
+            if slot.state == State::HeldWide {
+                let places = &mut self.wides[slot.waits_on as usize].places;
+                let gone = places.iter_mut().filter(|place| place.ix == closed.ix);
+                gone.for_each(|place| place.position = None);
+            }
+        }
+    }
+
+    /// Tells all who waited on one of the channels that were closed together.
+    fn tell_closed(&mut self, closed: &Closed, all: &[Closed], now: Now) {
         let mut shared = None;
         for subscriber in closed.subscribers.as_slice() {
             let index = subscriber.0;
-            if self.slot(index).state == State::HeldWide {
-                let wide = &mut self.wides[self.connections[index as usize].waits_on as usize];
-                wide.places
-                    .iter_mut()
-                    .filter(|place| place.ix == closed.ix)
-                    .for_each(|place| place.position = None);
-                let reading = self.read_wide(index, now);
-                self.counters.deliveries += 1;
-                self.finish_wide(index, &reading, Some(&closed.name));
-                continue;
+            match self.slot(index).state {
+                State::Held => {}
+                State::HeldWide => {
+                    let reading = self.read_wide(index, now);
+                    self.counters.deliveries += 1;
+                    self.finish_wide(index, &reading, all);
+                    continue;
+                }
+                // It waited on several of them and has been told.
+                _ => continue,
             }
             let answer = match shared {
                 Some(answer) => answer,
@@ -398,18 +450,20 @@ impl Shard {
         let slot = self.slot(index);
         if slot.state == State::HeldWide {
             let reading = self.read_wide(index, now);
-            return self.finish_wide(index, &reading, None);
+            return self.finish_wide(index, &reading, &[]);
         }
         self.leave(ChannelIx(slot.waits_on), slot.position);
-        let answer = self.idle_answer();
+        let answer = self.idle_answer(now);
         self.answers.share(answer);
         self.wake(index, answer);
     }
 
-    /// The answer without messages for plain polls; the same until something is published.
-    fn idle_answer(&mut self) -> u32 {
-        if let Some((head, answer)) = &self.idle_answer {
-            if head == self.queue.head() {
+    /// The answer without messages for plain polls; the same for a second, since its heads
+    /// have a date, unless something is published.
+    fn idle_answer(&mut self, now: Now) -> u32 {
+        let second = now.wall.seconds();
+        if let Some((made, head, answer)) = &self.idle_answer {
+            if *made == second && head == self.queue.head() {
                 return *answer;
             }
             self.answers.release(*answer);
@@ -417,7 +471,7 @@ impl Shard {
         let head = self.queue.head().clone();
         let reading = Reading { examined: head.clone(), ..Reading::default() };
         let answer = self.add_answer(&reading, &[], Notices::default());
-        self.idle_answer = Some((head, answer));
+        self.idle_answer = Some((second, head, answer));
         answer
     }
 

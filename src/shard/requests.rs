@@ -3,6 +3,7 @@
 use super::Shard;
 use super::connection::Marks;
 use super::output::{JSON, Reply};
+use crate::channel::message::Publication;
 use crate::channel::queue::ChannelInfo;
 use crate::error::{Refusal, Refused};
 use crate::ids::ChannelName;
@@ -125,14 +126,20 @@ impl Shard {
     ) -> Result<(), Refused> {
         check_acknowledge(head)?;
         let publication = publisher::parse_publication(channels, head, body)?;
-        self.make_room(body.len())?;
-        let receipt = self.queue.publish(publication, now)?;
+        self.make_room(publication.bytes())?;
+        let mut receipt = self.queue.publish(publication, now)?;
         self.count_publication(receipt.duplicate);
+        let deliveries = self.counters.deliveries;
         self.deliver(now);
-        let mut text = Vec::with_capacity(128);
+        // Not all who wait there are woken: some wait for another time.
+        receipt.subscribers = (self.counters.deliveries - deliveries) as usize;
+        let mut text = std::mem::take(&mut self.body);
+        text.clear();
         publisher::write_receipt(&receipt, &mut text);
         text.push(b'\n');
-        self.reply_body(index, 201, JSON, &text, now)
+        let replied = self.reply_body(index, 201, JSON, &text, now);
+        self.body = text;
+        replied
     }
 
     fn execute_batch(
@@ -144,7 +151,7 @@ impl Shard {
     ) -> Result<(), Refused> {
         check_acknowledge(head)?;
         let (form, items) = publisher::parse_batch(head, body)?;
-        self.make_room(body.len())?;
+        self.make_room(items.iter().flatten().map(Publication::bytes).sum())?;
         let mut results = Vec::with_capacity(items.len());
         for item in items {
             let result = item.and_then(|publication| self.queue.publish(publication, now));
@@ -173,7 +180,7 @@ impl Shard {
     }
 
     /// Makes room for what is to be kept, or refuses it.
-    fn make_room(&mut self, bytes: usize) -> Result<(), Refused> {
+    pub(super) fn make_room(&mut self, bytes: usize) -> Result<(), Refused> {
         self.relieve(bytes);
         if self.has_room(bytes) { Ok(()) } else { Err(Refusal::Overloaded.into()) }
     }

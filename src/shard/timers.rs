@@ -90,6 +90,11 @@ impl Timers {
         self.occupied[number / 64] |= 1 << (number % 64);
     }
 
+    /// Whether a connection's deadline is one of that class.
+    pub fn is_set(&self, slots: &Slab<Connection>, index: u32, class: Class) -> bool {
+        slots.get(index as usize).is_some_and(|slot| usize::from(slot.timer.class) == class.list())
+    }
+
     /// Takes a connection's deadline away, if it has one.
     pub fn clear(&mut self, slots: &mut Slab<Connection>, index: u32) {
         let link = slots[index as usize].timer;
