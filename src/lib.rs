@@ -33,3 +33,4 @@ pub mod reactor;
 pub mod client;
 pub mod command;
 pub mod node;
+pub mod resolve;

@@ -7,7 +7,7 @@ mod secrets;
 mod signals;
 
 use std::io::Write as _;
-use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
+use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -21,6 +21,7 @@ use crate::ids::Origin;
 use crate::limits::DESCRIPTORS_RESERVED;
 use crate::reactor::listen::listen;
 use crate::reactor::{Reactor, Verdict};
+use crate::resolve::resolve;
 use crate::session::route::Door;
 use crate::shard::{Settings, Shard};
 use crate::time::{Clock, Now};
@@ -107,10 +108,13 @@ fn bind(flag: &str, addresses: &[String]) -> Result<Vec<TcpListener>, StartError
         |address: &str, error| StartError::Bind(format!("cannot listen on {address} (--{flag}): {error}"));
     let mut bound = Vec::new();
     for address in addresses {
-        let resolved = address.to_socket_addrs().map_err(|error| cannot(address, error))?;
+        let resolved = resolve(address).map_err(|error| cannot(address, error))?;
         // One listener a name: where it stands for several addresses, the first that works.
         let mut last = None;
-        let socket = resolved.map(listen).find_map(|result| result.map_err(|error| last = Some(error)).ok());
+        let socket = resolved
+            .into_iter()
+            .map(listen)
+            .find_map(|result| result.map_err(|error| last = Some(error)).ok());
         let nothing = || std::io::Error::other("the name has no address");
         bound.push(socket.ok_or_else(|| cannot(address, last.unwrap_or_else(nothing)))?);
     }
@@ -168,12 +172,16 @@ fn local(mut address: SocketAddr) -> SocketAddr {
 
 /// Written aside and renamed, so that whoever waits for it never reads half of it.
 fn write_ready_file(path: &Path, public: &[SocketAddr], publisher: &[SocketAddr]) -> std::io::Result<()> {
-    let list = |addresses: &[SocketAddr]| addresses.iter().map(SocketAddr::to_string).collect::<Vec<_>>();
-    let content = serde_json::json!({
-        "pid": std::process::id(),
-        "listen": list(public),
-        "publish_listen": list(publisher),
-    });
+    // An address has nothing that JSON would escape.
+    let list = |addresses: &[SocketAddr]| {
+        addresses.iter().map(|address| format!("\"{address}\"")).collect::<Vec<_>>().join(",")
+    };
+    let content = format!(
+        "{{\"pid\":{},\"listen\":[{}],\"publish_listen\":[{}]}}",
+        std::process::id(),
+        list(public),
+        list(publisher)
+    );
     let mut aside = path.as_os_str().to_owned();
     aside.push(".new");
     std::fs::write(&aside, format!("{content}\n"))?;

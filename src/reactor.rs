@@ -198,6 +198,10 @@ impl Reactor {
             self.shard.handle_end_of_input(id);
         } else if event.is_read_closed() {
             self.read(id, Until::Empty);
+            if self.shard.is_waiting(id) {
+                // What was read became a held poll, whose end the kernel will not tell again.
+                self.shard.handle_end_of_input(id);
+            }
         } else if event.is_readable() {
             self.read(id, Until::Short);
         }

@@ -6,11 +6,12 @@
 
 use std::fmt;
 use std::io::{self, Read, Write};
-use std::net::{TcpStream, ToSocketAddrs};
+use std::net::TcpStream;
 use std::str::FromStr;
 use std::time::Duration;
 
 use crate::limits::{CLIENT_ANSWER_BYTES_MAX, HEAD_BYTES_MAX};
+use crate::resolve::resolve;
 use crate::time::{Clock, Tick};
 use crate::wire::http::response::{ResponseHead, parse_response};
 
@@ -177,7 +178,7 @@ impl Connection {
     fn connect(&mut self) -> io::Result<TcpStream> {
         self.input.clear();
         let mut last = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
-        for address in self.server.authority.to_socket_addrs()? {
+        for address in resolve(&self.server.authority)? {
             match TcpStream::connect_timeout(&address, Duration::from_millis(CONNECT_MS_MAX)) {
                 Ok(stream) => {
                     stream.set_nodelay(true)?;

@@ -109,7 +109,8 @@ fn without_descriptors_callers_are_told_and_the_cpu_rests() {
 fn without_descriptors_the_idle_make_room() {
     let node = Node::start(&[]);
     let mut idle: Vec<Client> = (0..10).map(|_| node.subscriber()).collect();
-    for client in &mut idle {
+    // Some have asked something, others never; the last answer proves that all are in.
+    for client in &mut idle[5..] {
         assert_eq!(client.get("/livez").status, 200);
     }
     exhaust_descriptors(node.pid());
@@ -122,7 +123,7 @@ fn without_descriptors_the_idle_make_room() {
 #[test]
 fn a_head_must_be_complete_in_time_however_busily_it_drips() {
     let node = Node::start(&[]);
-    let (mut silent, mut dripping, mut half) = (node.subscriber(), node.subscriber(), node.subscriber());
+    let (mut dripping, mut half) = (node.subscriber(), node.subscriber());
     half.send("GET /sub/a HTTP/1.1\r\nHo");
     let began = Instant::now();
     dripping.send("GET /sub/a HTTP/1.1\r\nX: ");
@@ -139,9 +140,7 @@ fn a_head_must_be_complete_in_time_however_busily_it_drips() {
         assert_eq!((answer.status, answer.closes()), (408, true));
     }
     half.read_end();
-    // Whoever never asked anything is not answered either.
-    silent.read_end();
-    assert!(node.figure("connections_too_slow_total") >= 2);
+    assert_eq!(node.figure("connections_too_slow_total"), 2);
 }
 
 #[test]

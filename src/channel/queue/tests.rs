@@ -4,8 +4,8 @@ mod arbitrary;
 mod bounds;
 
 use super::*;
-use crate::channel::message::Form;
-use crate::limits::IDEMPOTENCY_MS;
+use crate::channel::message::{Form, Publication};
+use crate::limits::{IDEMPOTENCY_MS, TOMBSTONE_MS, TOMBSTONES_MAX};
 
 const ORIGIN: Origin = Origin(5);
 const START: Now = Now { wall: Timestamp(1_000_000), tick: Tick(500) };

@@ -116,7 +116,8 @@ pub fn write_problem_body(refusal: Refusal, specific: Option<&str>, out: &mut Ve
     out.extend_from_slice(br#"","status":"#);
     push_decimal(out, usize::from(refusal.status()));
     out.extend_from_slice(br#","detail":"#);
-    out.extend_from_slice(serde_json::Value::from(detail).to_string().as_bytes());
+    // Writing a string into memory cannot fail.
+    let _ = serde_json::to_writer(&mut *out, detail);
     out.push(b'}');
 }
 

@@ -37,7 +37,7 @@ fn the_node_sheds_its_oldest_messages_wherever_they_are() {
     kept.sort_unstable();
     assert!(kept.len() >= 4);
     assert_eq!(kept, (31 - kept.len() as u64..=30).collect::<Vec<_>>(), "the newest of the node");
-    assert_eq!(read(&queue, "c0", Some(0), START).1, true, "and it is told");
+    assert!(read(&queue, "c0", Some(0), START).1, "and it is told");
     check_counts(&queue);
     queue.shed_cache(0);
     assert_eq!((queue.cached_messages(), queue.cached_bytes()), (0, 0));

@@ -1,0 +1,157 @@
+//! A channel's life: created, renewed, closed (paper §3.3), and what remains of it.
+
+use super::{ChannelInfo, ChannelIx, Closed, Lookup, MessageQueue, Tombstone};
+use crate::channel::channel::{Birth, Channel};
+use crate::error::{Refusal, Refused};
+use crate::ids::{ChannelName, Origin};
+use crate::limits::{TOMBSTONE_MS, TOMBSTONES_MAX};
+use crate::time::{Now, Tick};
+
+impl MessageQueue {
+    /// Creates a channel (paper §3.3), or takes over one that came to be by its first
+    /// use. Without a name it gets a unique decimal integer. Tells whether it is new.
+    pub fn create(
+        &mut self,
+        name: Option<ChannelName>,
+        ttl_ms: Option<u64>,
+        now: Now,
+    ) -> Result<(ChannelInfo, bool), Refused> {
+        let name = name.unwrap_or_else(|| self.unique_name());
+        let found = self.find(name.as_str());
+        let ttl_ms = ttl_ms.unwrap_or(self.bounds.channel_ttl_ms);
+        let ix = match found {
+            Lookup::Open(ix) => ix,
+            Lookup::Closed | Lookup::Unknown => {
+                let ix = self.add(name.clone(), Birth::Created, ttl_ms, now.tick)?;
+                // Whoever held a cursor of the closed channel must not take this for it.
+                self.lift_tombstone(&name);
+                self.channels[ix.0 as usize].after_forgetting = !self.forgotten.is_empty();
+                ix
+            }
+        };
+        let channel = &mut self.channels[ix.0 as usize];
+        channel.birth = Birth::Created;
+        channel.ttl_ms = ttl_ms;
+        channel.touch(now.tick);
+        self.schedule(ix, now.tick);
+        let info = self.info(ix, now).ok_or(Refusal::ChannelUnknown)?;
+        Ok((info, !matches!(found, Lookup::Open(_))))
+    }
+
+    /// A decimal integer that no channel has: 53 random bits, exact in JavaScript too.
+    pub(super) fn unique_name(&mut self) -> ChannelName {
+        loop {
+            let id = (split_mix(&mut self.random) >> 11).max(1).to_string();
+            if let (Ok(name), Lookup::Unknown) = (id.parse(), self.find(&id)) {
+                return name;
+            }
+        }
+    }
+
+    /// Moves a channel's expiry away (paper §3.3); with `ttl_ms`, changes how far.
+    pub fn renew(&mut self, name: &str, ttl_ms: Option<u64>, now: Now) -> Result<ChannelInfo, Refused> {
+        let ix = self.open_place(name)?;
+        let channel = &mut self.channels[ix.0 as usize];
+        channel.ttl_ms = ttl_ms.unwrap_or(channel.ttl_ms);
+        channel.touch(now.tick);
+        self.schedule(ix, now.tick);
+        self.info(ix, now).ok_or(Refusal::ChannelUnknown.into())
+    }
+
+    /// Closes a channel (paper §3.3): its messages go, its subscribers are told, and its
+    /// name answers 410 for a while.
+    pub fn close(&mut self, name: &str, now: Now) -> Result<(), Refused> {
+        let ix = self.open_place(name)?;
+        // A close is an entry of the log like a publication, so that the two have an order.
+        self.number(now.wall);
+        self.end(ix, now.tick);
+        Ok(())
+    }
+
+    /// The place of an open channel.
+    pub fn open_place(&self, name: &str) -> Result<ChannelIx, Refused> {
+        match self.find(name) {
+            Lookup::Open(ix) => Ok(ix),
+            Lookup::Closed => Err(Refusal::ChannelClosed.into()),
+            Lookup::Unknown => Err(Refusal::ChannelUnknown.into()),
+        }
+    }
+
+    pub(super) fn add(
+        &mut self,
+        name: ChannelName,
+        birth: Birth,
+        ttl_ms: u64,
+        now: Tick,
+    ) -> Result<ChannelIx, Refused> {
+        if self.channels.len() >= self.bounds.channels_max {
+            return Err(Refusal::ChannelsExhausted.into());
+        }
+        self.generation = self.generation.wrapping_add(1);
+        let mut channel = Channel::new(name.clone(), self.generation, birth, ttl_ms, now);
+        channel.after_forgetting = !self.forgotten.is_empty();
+        let ix = ChannelIx(self.channels.insert(channel) as u32);
+        self.names.insert(name, ix);
+        self.schedule(ix, now);
+        Ok(ix)
+    }
+
+    /// Takes a channel out; its messages are no longer cached.
+    pub(super) fn remove(&mut self, ix: ChannelIx) -> Channel {
+        let channel = self.channels.remove(ix.0 as usize);
+        self.names.remove(channel.name.as_str());
+        if let Some(history) = channel.history() {
+            self.account((history.count(), history.bytes()), (0, 0));
+        }
+        channel
+    }
+
+    /// Ends a created channel: a tombstone is left, and word for those who wait.
+    pub(super) fn end(&mut self, ix: ChannelIx, now: Tick) {
+        let mut channel = self.remove(ix);
+        let until = now.plus_ms(TOMBSTONE_MS);
+        let held = channel.history().map_or_else(Vec::new, |history| history.evicted(true).collect());
+        self.tombstones.insert(channel.name.clone(), Tombstone { until, held });
+        self.tombstone_order.push_back((until, channel.name.clone()));
+        if self.tombstones.len() > TOMBSTONES_MAX {
+            self.drop_oldest_tombstone();
+        }
+        if self.tombstone_order.len() > 2 * TOMBSTONES_MAX {
+            // Names that were created and closed again stand there more than once.
+            let tombstones = &self.tombstones;
+            self.tombstone_order
+                .retain(|(until, name)| tombstones.get(name).is_some_and(|stone| stone.until == *until));
+        }
+        let subscribers = channel.subscribers.take();
+        self.closed.push(Closed { ix, name: channel.name, subscribers });
+    }
+
+    pub(super) fn drop_oldest_tombstone(&mut self) {
+        if let Some((until, name)) = self.tombstone_order.pop_front() {
+            // The name may have been created and closed again since.
+            if self.tombstones.get(&name).is_some_and(|tombstone| tombstone.until == until) {
+                self.lift_tombstone(&name);
+            }
+        }
+    }
+
+    pub(super) fn lift_tombstone(&mut self, name: &ChannelName) {
+        if let Some(tombstone) = self.tombstones.remove(name) {
+            self.forget(tombstone.held.into_iter());
+        }
+    }
+
+    pub(super) fn forget(&mut self, held: impl Iterator<Item = (Origin, u64)>) {
+        for (origin, seq) in held {
+            self.forgotten.raise(origin, seq);
+        }
+    }
+}
+
+/// SplitMix64 (Steele, Lea, Flood 2014): the next of a sequence of well-mixed numbers.
+fn split_mix(state: &mut u64) -> u64 {
+    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let mixed = (*state ^ (*state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ (mixed >> 31)
+}
