@@ -8,17 +8,28 @@ use crate::error::StartError;
 use crate::session::access::{Keys, Token};
 use crate::wire::jwt;
 
-/// Reads the files that the configuration names.
+/// Reads the files that the configuration names: a secret a line, so that a new one can be
+/// added before the old one goes.
 pub fn load(config: &Config) -> Result<Keys, StartError> {
-    let publish_token = config.publish_token_file.as_deref().map(|path| {
-        let token = Token::new(&read(path)?);
-        token.ok_or_else(|| bad(path, "it should hold one line of printable characters"))
-    });
-    let subscribe_key = config
-        .subscribe_key_file
-        .as_deref()
-        .map(|path| jwt::Key::new(read(path)?.trim().as_bytes()).map_err(|why| bad(path, why)));
-    Ok(Keys { publish_token: publish_token.transpose()?, subscribe_key: subscribe_key.transpose()? })
+    let token = |line: &str| Token::new(line).ok_or("a token is one line of printable characters");
+    Ok(Keys {
+        publish_tokens: load_lines(config.publish_token_file.as_deref(), token)?,
+        subscribe_keys: load_lines(config.subscribe_key_file.as_deref(), |line| {
+            jwt::Key::new(line.as_bytes())
+        })?,
+    })
+}
+
+/// One secret for each line that is not empty; a file that is named has at least one.
+fn load_lines<T>(
+    path: Option<&Path>,
+    parse: impl Fn(&str) -> Result<T, &'static str>,
+) -> Result<Vec<T>, StartError> {
+    let Some(path) = path else { return Ok(Vec::new()) };
+    let content = read(path)?;
+    let lines = content.lines().map(str::trim).filter(|line| !line.is_empty());
+    let secrets: Vec<T> = lines.map(parse).collect::<Result<_, _>>().map_err(|why| bad(path, why))?;
+    if secrets.is_empty() { Err(bad(path, "there is no secret in it")) } else { Ok(secrets) }
 }
 
 fn read(path: &Path) -> Result<String, StartError> {

@@ -6,13 +6,14 @@ use crate::wire::http::request::RequestHead;
 use crate::wire::http::target::Query;
 use crate::wire::jwt::{self, Grant, TokenError};
 
-/// The secrets of a node; with none, everybody may.
+/// The secrets of a node; where there are none, everybody may. There may be several, so
+/// that one can be replaced while the other is still in use.
 #[derive(Debug, Default)]
 pub struct Keys {
-    /// `--publish-token-file`: what the publisher listener asks for.
-    pub publish_token: Option<Token>,
-    /// `--subscribe-key-file`: what subscribers' tokens are signed with.
-    pub subscribe_key: Option<jwt::Key>,
+    /// `--publish-token-file`: what the publisher listener asks for, any of them.
+    pub publish_tokens: Vec<Token>,
+    /// `--subscribe-key-file`: what subscribers' tokens are signed with, any of them.
+    pub subscribe_keys: Vec<jwt::Key>,
 }
 
 /// A bearer token; never shown.
@@ -35,17 +36,31 @@ impl std::fmt::Debug for Token {
 impl Keys {
     /// Whether a request may enter the publisher's door.
     pub fn admit_publisher(&self, head: &RequestHead) -> Result<(), Refusal> {
-        let Some(token) = &self.publish_token else { return Ok(()) };
+        if self.publish_tokens.is_empty() {
+            return Ok(());
+        }
         let given = bearer(head).ok_or(Refusal::Unauthorized)?;
-        if jwt::constant_time_eq(given, &token.0) { Ok(()) } else { Err(Refusal::Unauthorized) }
+        // All are compared, so that the time tells nothing of which it was.
+        let matches = self.publish_tokens.iter().filter(|token| jwt::constant_time_eq(given, &token.0));
+        if matches.count() > 0 { Ok(()) } else { Err(Refusal::Unauthorized) }
     }
 
     /// What a subscriber may; `None` for everything.
     pub fn admit_subscriber(&self, head: &RequestHead, now: Timestamp) -> Result<Option<Grant>, Refused> {
-        let Some(key) = &self.subscribe_key else { return Ok(None) };
+        if self.subscribe_keys.is_empty() {
+            return Ok(None);
+        }
         let in_query = || Query::new(head.query).find(|pair| pair.0 == "token").map(|pair| pair.1.as_bytes());
         let token = bearer(head).or_else(in_query).ok_or(Refusal::Unauthorized)?;
-        jwt::verify(token, key, now).map(Some).map_err(refuse_token)
+        let mut refused = TokenError::Signature;
+        for key in &self.subscribe_keys {
+            match jwt::verify(token, key, now) {
+                Ok(grant) => return Ok(Some(grant)),
+                Err(TokenError::Signature) => {}
+                Err(other) => refused = other,
+            }
+        }
+        Err(refuse_token(refused))
     }
 }
 

@@ -185,9 +185,36 @@ fn check_json(text: &[u8]) -> Result<&RawValue, Refused> {
     if depth(text) > JSON_DEPTH_MAX {
         return Err(Refused::because(Refusal::JsonInvalid, "The JSON nests deeper than 32."));
     }
-    serde_json::from_slice(text).map_err(|error| {
-        Refused::because(Refusal::JsonInvalid, format!("The body is not valid JSON: {error}."))
-    })
+    let value = serde_json::from_slice(text).map_err(invalid_json)?;
+    if has_lone_surrogate(text) {
+        return Err(Refused::because(Refusal::JsonInvalid, "The JSON has half of a surrogate pair."));
+    }
+    Ok(value)
+}
+
+fn invalid_json(error: serde_json::Error) -> Refused {
+    Refused::because(Refusal::JsonInvalid, format!("The body is not valid JSON: {error}."))
+}
+
+/// Whether valid JSON escapes half of a surrogate pair (RFC 8259 §8.2): embedded in an
+/// answer, it would make strict readers refuse the other messages too.
+fn has_lone_surrogate(text: &[u8]) -> bool {
+    let mut rest = text;
+    while let Some(at) = rest.iter().position(|byte| *byte == b'\\') {
+        rest = rest.get(at..).unwrap_or_default();
+        match (escaped_unit(rest), escaped_unit(rest.get(6..).unwrap_or_default())) {
+            (Some(0xd800..=0xdbff), Some(0xdc00..=0xdfff)) => rest = rest.get(12..).unwrap_or_default(),
+            (Some(0xd800..=0xdfff), _) => return true,
+            _ => rest = rest.get(2..).unwrap_or_default(),
+        }
+    }
+    false
+}
+
+/// The UTF-16 unit of an escape like `\u00e9` at the beginning of `text`.
+fn escaped_unit(text: &[u8]) -> Option<u16> {
+    let digits = text.strip_prefix(b"\\u")?.get(..4)?;
+    u16::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
 }
 
 /// How deep the brackets outside of strings nest. Says nothing of validity.
@@ -239,9 +266,7 @@ fn parse_array(body: &[u8]) -> Result<Vec<Result<Publication, Refused>>, Refused
     if depth(body) > JSON_DEPTH_MAX + 1 {
         return Err(Refused::because(Refusal::JsonInvalid, "The JSON nests deeper than 32."));
     }
-    let items: Vec<&RawValue> = serde_json::from_slice(body).map_err(|error| {
-        Refused::because(Refusal::JsonInvalid, format!("The body is not valid JSON: {error}."))
-    })?;
+    let items: Vec<&RawValue> = serde_json::from_slice(body).map_err(invalid_json)?;
     if items.len() > BATCH_PUBLICATIONS_MAX {
         return Err(Refusal::BatchTooLarge.into());
     }

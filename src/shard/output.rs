@@ -387,8 +387,11 @@ fn persistence(marks: Marks) -> Persistence {
 }
 
 fn cors(origins: &[String], number: u8) -> Option<Cors<'_>> {
-    let at = usize::from(number).checked_sub(1)?;
-    origins.get(at).map(|origin| Cors { allow_origin: origin })
+    if origins.is_empty() {
+        return None;
+    }
+    let at = usize::from(number).checked_sub(1);
+    Some(Cors { allow_origin: at.and_then(|at| origins.get(at)).map(String::as_str) })
 }
 
 /// The answer for whoever cannot be let in at all, complete with its head.

@@ -13,7 +13,8 @@ fn key() -> jwt::Key {
 }
 
 fn guarded() -> World {
-    let keys = Keys { publish_token: Token::new(" s3cret\n"), subscribe_key: Some(key()) };
+    let keys =
+        Keys { publish_tokens: Token::new(" s3cret\n").into_iter().collect(), subscribe_keys: vec![key()] };
     World::keyed(keys, |_| {})
 }
 
@@ -113,7 +114,8 @@ fn a_subscriber_s_token_may_stand_in_the_query() {
 fn new_keys_bind_from_the_next_request_on() {
     let mut world = World::new();
     assert_eq!(world.publisher("POST /pub/a", "x").status, 201);
-    let keys = Keys { publish_token: Token::new("s3cret"), subscribe_key: Some(key()) };
+    let keys =
+        Keys { publish_tokens: Token::new("s3cret").into_iter().collect(), subscribe_keys: vec![key()] };
     let who = world.poll("a?after=now");
     world.shard.reconfigure(harness::settings(), Arc::new(keys));
     assert_eq!(world.publisher("POST /pub/a", "x").status, 401);
@@ -201,7 +203,7 @@ fn a_preflight_is_answered_for_an_allowed_origin() {
 
 #[test]
 fn a_preflight_needs_no_token() {
-    let keys = Keys { publish_token: None, subscribe_key: Some(key()) };
+    let keys = Keys { publish_tokens: Vec::new(), subscribe_keys: vec![key()] };
     let mut world = World::keyed(keys, |settings| settings.cors_origins = vec!["*".into()]);
     let asks = format!("{ORIGIN}Access-Control-Request-Method: GET\r\n");
     let response = world.request(Door::Public, "OPTIONS /sub/a", &asks, "");

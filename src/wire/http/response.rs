@@ -34,9 +34,9 @@ pub enum Connection {
 /// What a browser needs so as to show a page the answer (WHATWG Fetch, CORS protocol).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cors<'a> {
-    /// The one origin that may read it, or `*`. For one origin the answer says that it
-    /// varies by origin, so that no cache gives it to another.
-    pub allow_origin: &'a str,
+    /// The one origin that may read it, or `*`, or nobody who asks from a page. But for `*`
+    /// the answer says that it varies by origin, so that no cache gives it to another.
+    pub allow_origin: Option<&'a str>,
 }
 
 /// A response's head, to be written.
@@ -100,8 +100,10 @@ impl Connection {
 
 impl Cors<'_> {
     fn write(self, out: &mut Vec<u8>) {
-        push_field(out, "Access-Control-Allow-Origin", self.allow_origin);
-        if self.allow_origin != "*" {
+        if let Some(origin) = self.allow_origin {
+            push_field(out, "Access-Control-Allow-Origin", origin);
+        }
+        if self.allow_origin != Some("*") {
             out.extend_from_slice(b"Vary: Origin\r\n");
         }
     }

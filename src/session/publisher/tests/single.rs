@@ -233,3 +233,18 @@ fn a_channel_request_is_empty_or_an_object() {
     let coded = with_head("", "Content-Encoding: gzip\r\n", |head| parse_channel_request(head, b"{}"));
     assert_eq!(reason(coded), Refusal::CodingUnsupported);
 }
+
+#[test]
+fn half_of_a_surrogate_pair_is_refused() {
+    for (json, good) in [
+        (r#""\ud83d\ude00 \u00e9""#, true),
+        (r#""\\ud800""#, true),
+        (r#""\ud800""#, false),
+        (r#""\ud800\u0041""#, false),
+        (r#""\udc00""#, false),
+        (r#"{"\uDFFF":1}"#, false),
+        (r#""\\\ud800""#, false),
+    ] {
+        assert_eq!(check_json(json.as_bytes()).is_ok(), good, "{json}");
+    }
+}
