@@ -16,10 +16,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::error::StartError;
-use crate::limits::{FILE_BYTES_MAX, RECONNECT_MS_MAX, RECONNECT_MS_MIN, TOKEN_BYTES_MAX};
-
-/// The longest that a server's Retry-After is honoured, in seconds.
-const RETRY_AFTER_S_MAX: u64 = 600;
+use crate::limits::{
+    CLIENT_RETRY_AFTER_S_MAX, FILE_BYTES_MAX, RECONNECT_MS_MAX, RECONNECT_MS_MIN, TOKEN_BYTES_MAX,
+};
 
 /// What a client has of its terminal. The tests give it buffers and a pause that
 /// does not wait.
@@ -80,7 +79,7 @@ impl Backoff {
     fn next(&mut self, retry_after_s: Option<u64>) -> Duration {
         let own = Duration::from_millis(self.next_ms);
         self.next_ms = (self.next_ms * 2).min(RECONNECT_MS_MAX);
-        let asked = retry_after_s.unwrap_or(0).min(RETRY_AFTER_S_MAX);
+        let asked = retry_after_s.unwrap_or(0).min(CLIENT_RETRY_AFTER_S_MAX);
         own.max(Duration::from_secs(asked))
     }
 }

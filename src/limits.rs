@@ -127,6 +127,20 @@ pub const USER_TIMEOUT_MS: u64 = 35_000;
 /// Seconds that a shed request is told to wait (Retry-After).
 pub const RETRY_AFTER_S: u64 = 2;
 
+/// Bodies up to this many bytes are copied behind each variant of their head.
+pub const JOINED_BYTES_MAX: usize = 4 * 1024;
+/// Buffers of answers that are kept for the next.
+pub const SPARE_BUFFERS_MAX: usize = 64;
+/// The largest buffer that is kept for the next answer, in bytes.
+pub const SPARE_BYTES_MAX: usize = 4 * 1024;
+/// Held polls are released this often, in milliseconds.
+pub const DRAIN_STEP_MS: u64 = 50;
+/// Expired messages are dropped at most this much later, in milliseconds; until then
+/// they only take memory, since no reader is given an expired message.
+pub const EXPIRY_SLACK_MS: u64 = 1_000;
+/// The shortest key: as long as the hash (RFC 7518 §3.2).
+pub const TOKEN_KEY_BYTES_MIN: usize = 32;
+
 // -- Files and the terminal ----------------------------------------------------
 
 /// A configuration, key or token file, in bytes.
@@ -137,6 +151,26 @@ pub const RECONNECT_MS_MIN: u64 = 100;
 pub const RECONNECT_MS_MAX: u64 = 10_000;
 /// An answer that the terminal's client takes, in bytes.
 pub const CLIENT_ANSWER_BYTES_MAX: usize = 256 * 1024 * 1024;
+/// A cluster's name, in bytes.
+pub const CLUSTER_NAME_BYTES_MAX: usize = 64;
+/// The largest size that can be configured: a TiB, far beyond any node's memory.
+pub const CONFIG_SIZE_BYTES_MAX: usize = 1 << 40;
+/// Enough for any machine, and small enough to multiply without overflow.
+pub const CONFIG_COUNT_MAX: usize = 1_000_000_000;
+/// How long a stopping node may take, in seconds.
+pub const DRAIN_S_MAX: u64 = 600;
+/// The longest that a server's Retry-After is honoured, in seconds.
+pub const CLIENT_RETRY_AFTER_S_MAX: u64 = 600;
+/// How often a publication is sent at most.
+pub const CLIENT_TRIES_MAX: u32 = 5;
+/// How long a publication's answer may take, in seconds.
+pub const CLIENT_ANSWER_S_MAX: u64 = 30;
+/// A connection must stand after this long.
+pub const CLIENT_CONNECT_MS_MAX: u64 = 10_000;
+/// A stalled write ends after this long.
+pub const CLIENT_WRITE_MS_MAX: u64 = 30_000;
+/// How much longer than the poll itself its answer may take, in seconds.
+pub const CLIENT_ANSWER_GRACE_S: u64 = 15;
 
 const _: () = {
     assert!(HEAD_BYTES_MAX < SCRATCH_BYTES, "a head fits in one read");

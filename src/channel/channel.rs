@@ -3,6 +3,7 @@
 use super::history::History;
 use super::subscription::Subscribers;
 use crate::ids::ChannelName;
+use crate::limits::EXPIRY_SLACK_MS;
 use crate::time::Tick;
 
 /// How a channel came to be, and so how it ends.
@@ -39,10 +40,6 @@ pub struct Channel {
     pub subscribers: Subscribers,
     history: Option<Box<History>>,
 }
-
-/// Expired messages are dropped at most this much later, in milliseconds; until then
-/// they only take memory, since no reader is given an expired message.
-const EXPIRY_SLACK_MS: u64 = 1_000;
 
 impl Channel {
     /// A channel without subscribers or messages.

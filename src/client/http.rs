@@ -10,15 +10,11 @@ use std::net::TcpStream;
 use std::str::FromStr;
 use std::time::Duration;
 
-use crate::limits::{CLIENT_ANSWER_BYTES_MAX, HEAD_BYTES_MAX};
+use crate::limits::{CLIENT_ANSWER_BYTES_MAX, CLIENT_CONNECT_MS_MAX, CLIENT_WRITE_MS_MAX, HEAD_BYTES_MAX};
 use crate::resolve::resolve;
 use crate::time::{Clock, Tick};
 use crate::wire::http::response::{ResponseHead, parse_response};
 
-/// A connection must stand after this long.
-const CONNECT_MS_MAX: u64 = 10_000;
-/// A stalled write ends after this long.
-const WRITE_MS_MAX: u64 = 30_000;
 /// What is read at once.
 const READ_BYTES: usize = 16 * 1024;
 
@@ -179,10 +175,10 @@ impl Connection {
         self.input.clear();
         let mut last = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
         for address in resolve(&self.server.authority)? {
-            match TcpStream::connect_timeout(&address, Duration::from_millis(CONNECT_MS_MAX)) {
+            match TcpStream::connect_timeout(&address, Duration::from_millis(CLIENT_CONNECT_MS_MAX)) {
                 Ok(stream) => {
                     stream.set_nodelay(true)?;
-                    stream.set_write_timeout(Some(Duration::from_millis(WRITE_MS_MAX)))?;
+                    stream.set_write_timeout(Some(Duration::from_millis(CLIENT_WRITE_MS_MAX)))?;
                     return Ok(stream);
                 }
                 Err(error) => last = error,

@@ -12,12 +12,7 @@ use super::answer::{problem, publication_id};
 use super::http::{Answer, Connection, Failure, Request, Server};
 use super::{Backoff, End, Terminal, authorization, is_temporary, output_failed};
 use crate::error::StartError;
-use crate::limits::BODY_BYTES_MAX;
-
-/// How often a publication is sent at most.
-const TRIES_MAX: u32 = 5;
-/// How long a publication's answer may take, in seconds.
-const ANSWER_S_MAX: u64 = 30;
+use crate::limits::{BODY_BYTES_MAX, CLIENT_ANSWER_S_MAX, CLIENT_TRIES_MAX};
 
 /// What to publish, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -115,8 +110,8 @@ impl<'a, 't> Publisher<'a, 't> {
                 Ok(answer) => (problem(&answer), answer.retry_after_s),
                 Err(failure) => (self.options.server.cannot_reach(&failure), None),
             };
-            if attempt == TRIES_MAX {
-                let text = format!("{trouble} (tried {TRIES_MAX} times)");
+            if attempt == CLIENT_TRIES_MAX {
+                let text = format!("{trouble} (tried {CLIENT_TRIES_MAX} times)");
                 return Err(End::Failed(StartError::Run(text)));
             }
             (self.terminal.pause)(backoff.next(retry_after_s));
@@ -134,7 +129,7 @@ impl<'a, 't> Publisher<'a, 't> {
             target: &self.target,
             fields: &fields,
             body,
-            answer_s_max: ANSWER_S_MAX,
+            answer_s_max: CLIENT_ANSWER_S_MAX,
         })
     }
 

@@ -16,10 +16,8 @@ use super::answer::{Poll, problem};
 use super::http::{Answer, Connection, Failure, Request, Server, encode};
 use super::{Backoff, End, Terminal, authorization, is_temporary, output_failed};
 use crate::error::StartError;
-use crate::limits::{ANSWER_MESSAGES_MAX, RECONNECT_MS_MIN};
+use crate::limits::{ANSWER_MESSAGES_MAX, CLIENT_ANSWER_GRACE_S, RECONNECT_MS_MIN};
 
-/// How much longer than the poll itself its answer may take, in seconds.
-const ANSWER_GRACE_S: u64 = 15;
 /// An empty answer that comes sooner than this, in milliseconds, did not wait at all.
 const EARLY_MS: u64 = 1_000;
 /// The cursor that starts at the present.
@@ -144,7 +142,7 @@ impl<'a, 't> Subscriber<'a, 't> {
             target,
             fields: &fields,
             body: b"",
-            answer_s_max: timeout_s + ANSWER_GRACE_S,
+            answer_s_max: timeout_s + CLIENT_ANSWER_GRACE_S,
         })
     }
 

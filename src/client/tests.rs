@@ -189,7 +189,7 @@ fn pauses_grow_and_are_bounded() {
     let ms: Vec<u128> = (0..9).map(|_| backoff.next(None).as_millis()).collect();
     assert_eq!(ms, [100, 200, 400, 800, 1600, 3200, 6400, 10_000, 10_000]);
     assert_eq!(Backoff::new().next(Some(2)).as_secs(), 2);
-    assert_eq!(Backoff::new().next(Some(u64::MAX)).as_secs(), RETRY_AFTER_S_MAX);
+    assert_eq!(Backoff::new().next(Some(u64::MAX)).as_secs(), CLIENT_RETRY_AFTER_S_MAX);
 }
 
 #[test]

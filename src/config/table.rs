@@ -8,10 +8,9 @@ use std::path::PathBuf;
 use log::LevelFilter;
 
 use super::Config;
-use super::value::{
-    CLUSTER_NAME_BYTES_MAX, address, edits, is_cluster_name, number, origin, shown, size, size_text,
-};
+use super::value::{address, edits, is_cluster_name, number, origin, shown, size, size_text};
 use crate::limits;
+use crate::limits::{CLUSTER_NAME_BYTES_MAX, CONFIG_COUNT_MAX, CONFIG_SIZE_BYTES_MAX, DRAIN_S_MAX};
 
 /// One setting.
 pub struct Row {
@@ -36,13 +35,6 @@ enum Field {
     Addresses(fn(&mut Config) -> &mut Vec<String>),
     Origins(fn(&mut Config) -> &mut Vec<String>),
 }
-
-/// The largest size that can be configured: a TiB, far beyond any node's memory.
-const SIZE_BYTES_MAX: usize = 1 << 40;
-/// Enough for any machine, and small enough to multiply without overflow.
-const COUNT_MAX: usize = 1_000_000_000;
-/// How long a stopping node may take, in seconds.
-const DRAIN_S_MAX: u64 = 600;
 
 /// All settings, in the order in which a person reads about them.
 pub static TABLE: &[Row] = &[
@@ -104,25 +96,25 @@ pub static TABLE: &[Row] = &[
         name: "channel-bytes-max",
         default: "4M",
         help: "bytes of messages kept per channel; the oldest give way",
-        field: Field::Bytes(1..=SIZE_BYTES_MAX, |c| &mut c.channel_bytes_max),
+        field: Field::Bytes(1..=CONFIG_SIZE_BYTES_MAX, |c| &mut c.channel_bytes_max),
     },
     Row {
         name: "cache-bytes-max",
         default: "256M",
         help: "bytes of messages kept in all channels; the oldest give way",
-        field: Field::Bytes(1..=SIZE_BYTES_MAX, |c| &mut c.cache_bytes_max),
+        field: Field::Bytes(1..=CONFIG_SIZE_BYTES_MAX, |c| &mut c.cache_bytes_max),
     },
     Row {
         name: "channels-max",
         default: "1000000",
         help: "channels that may exist at once",
-        field: Field::Count(1..=COUNT_MAX, |c| &mut c.channels_max),
+        field: Field::Count(1..=CONFIG_COUNT_MAX, |c| &mut c.channels_max),
     },
     Row {
         name: "memory-bytes-max",
         default: "1G",
         help: "bytes of cache, buffers and connections, beyond which the node sheds",
-        field: Field::Bytes(1..=SIZE_BYTES_MAX, |c| &mut c.memory_bytes_max),
+        field: Field::Bytes(1..=CONFIG_SIZE_BYTES_MAX, |c| &mut c.memory_bytes_max),
     },
     Row {
         name: "body-bytes-max",
@@ -134,7 +126,7 @@ pub static TABLE: &[Row] = &[
         name: "connections-max",
         default: "0",
         help: "connections open at once; 0 is what the descriptor limit allows",
-        field: Field::Count(0..=COUNT_MAX, |c| &mut c.connections_max),
+        field: Field::Count(0..=CONFIG_COUNT_MAX, |c| &mut c.connections_max),
     },
     Row {
         name: "existing-only",

@@ -2,10 +2,8 @@
 //! setting is known here; a reader tells good from bad, and the row says what is
 //! allowed.
 
+use crate::limits::CLUSTER_NAME_BYTES_MAX;
 use std::net::Ipv6Addr;
-
-/// A cluster's name, in bytes.
-pub(super) const CLUSTER_NAME_BYTES_MAX: usize = 64;
 
 /// A size in the largest unit that divides it.
 pub(super) fn size_text(bytes: usize) -> String {

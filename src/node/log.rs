@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use log::{Level, LevelFilter, Log, Metadata, Record};
 
 use crate::time::{Clock, Timestamp};
+use crate::wire::http::date::civil_from_days;
 
 /// The one logger of the process; its level is `log`'s own global.
 struct Stderr {
@@ -107,25 +108,10 @@ fn escape_into(text: &mut String, message: &str) {
 /// UTC with milliseconds, as RFC 3339 has it.
 fn rfc3339(time: Timestamp) -> String {
     let (second_of_day, ms) = (time.seconds() % 86_400, time.0 % 1000);
-    let (year, month, day) = civil(time.seconds() / 86_400);
+    let (year, month, day) = civil_from_days(time.seconds() / 86_400);
     let (hour, minute) = (second_of_day / 3600, second_of_day / 60 % 60);
     let second = second_of_day % 60;
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{ms:03}Z")
-}
-
-/// The Gregorian date of a day counted from 1970-01-01.
-///
-/// Years are taken to begin in March, so that the leap day is the last of its year,
-/// and days to begin at 0000-03-01, where a cycle of 400 years (146,097 days) begins.
-fn civil(days: u64) -> (u64, u64, u64) {
-    let days = days + 719_468;
-    let (era, day_of_era) = (days / 146_097, days % 146_097);
-    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month_from_march = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
-    (era * 400 + year_of_era + u64::from(month <= 2), month, day)
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! Answers that many connections share: serialised once, counted, freed with the last.
 
+use crate::limits::{JOINED_BYTES_MAX, SPARE_BUFFERS_MAX, SPARE_BYTES_MAX};
 use slab::Slab;
 
 /// One answer: a body, and the heads in which it goes out.
@@ -23,9 +24,6 @@ struct Variant {
     bytes: Vec<u8>,
 }
 
-/// Bodies up to this many bytes are copied behind each variant of their head.
-const JOINED_BYTES_MAX: usize = 4 * 1024;
-
 /// The answers that are on their way.
 #[derive(Debug, Default)]
 pub struct Answers {
@@ -34,10 +32,6 @@ pub struct Answers {
     /// Buffers of answers that are over, for the next.
     spare: Vec<Vec<u8>>,
 }
-
-/// Spare buffers that are kept, and how large each may be, in bytes.
-const SPARE_MAX: usize = 64;
-const SPARE_BYTES_MAX: usize = 4 * 1024;
 
 impl Answers {
     /// Adds an answer, used once by the caller.
@@ -50,7 +44,7 @@ impl Answers {
 
     /// Keeps a buffer for the next answer, if it is of a usual size and few are kept.
     fn spare(&mut self, mut buffer: Vec<u8>) {
-        if self.spare.len() < SPARE_MAX && buffer.capacity() <= SPARE_BYTES_MAX {
+        if self.spare.len() < SPARE_BUFFERS_MAX && buffer.capacity() <= SPARE_BYTES_MAX {
             buffer.clear();
             self.spare.push(buffer);
         }

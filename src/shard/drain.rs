@@ -7,11 +7,8 @@
 
 use super::Shard;
 use super::connection::State;
-use crate::limits::TIMERS_PER_TICK;
+use crate::limits::{DRAIN_STEP_MS, TIMERS_PER_TICK};
 use crate::time::{Now, Tick};
-
-/// Held polls are released this often, in milliseconds.
-const STEP_MS: u64 = 50;
 
 /// An end that has begun.
 #[derive(Clone, Debug)]
@@ -76,7 +73,7 @@ impl Shard {
         if drain.next_step > now.tick {
             return;
         }
-        drain.next_step = now.tick.plus_ms(STEP_MS);
+        drain.next_step = now.tick.plus_ms(DRAIN_STEP_MS);
         let may_hold = drain.may_hold(now.tick);
         while self.held > may_hold {
             let Some(index) = self.timers.next_poll(&self.connections) else { break };

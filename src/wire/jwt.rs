@@ -13,11 +13,8 @@ use hmac_sha256::HMAC;
 use serde_json::{Map, Value};
 
 use crate::ids::ChannelName;
-use crate::limits::{TOKEN_BYTES_MAX, TOKEN_LEEWAY_S, TOKEN_PATTERNS_MAX};
+use crate::limits::{TOKEN_BYTES_MAX, TOKEN_KEY_BYTES_MIN, TOKEN_LEEWAY_S, TOKEN_PATTERNS_MAX};
 use crate::time::Timestamp;
-
-/// The shortest key: as long as the hash (RFC 7518 §3.2).
-const KEY_BYTES_MIN: usize = 32;
 
 /// The header of the tokens that [`sign`] makes.
 const HEADER: &str = r#"{"alg":"HS256","typ":"JWT"}"#;
@@ -32,7 +29,7 @@ impl Key {
     /// # Errors
     /// Fewer than 32 bytes, which could be guessed (RFC 7518 §3.2).
     pub fn new(bytes: &[u8]) -> Result<Key, &'static str> {
-        if bytes.len() < KEY_BYTES_MIN {
+        if bytes.len() < TOKEN_KEY_BYTES_MIN {
             return Err("a token key has at least 32 bytes");
         }
         Ok(Key(bytes.into()))

@@ -48,9 +48,9 @@ fn dates_around_the_odd_days() {
 
 #[test]
 fn every_day_follows_the_one_before() {
-    let mut last = civil(0);
+    let mut last = civil_from_days(0);
     for day in 1..200_000 {
-        let next = civil(day);
+        let next = civil_from_days(day);
         let (year, month, _) = last;
         let same_month = (year, month, last.2 + 1);
         let next_month = if month == 12 { (year + 1, 1, 1) } else { (year, month + 1, 1) };

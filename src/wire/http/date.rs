@@ -30,7 +30,7 @@ pub fn http_date(now: Timestamp) -> [u8; 29] {
 /// Year, month (1–12) and day (1–31) of a day since the Unix epoch, in the Gregorian
 /// calendar. Years are taken to begin in March, which puts the leap day last (Howard
 /// Hinnant, "chrono-Compatible Low-Level Date Algorithms").
-fn civil_from_days(days: u64) -> (u64, u64, u64) {
+pub(crate) fn civil_from_days(days: u64) -> (u64, u64, u64) {
     let since_march_0000 = days + 719_468;
     let era = since_march_0000 / 146_097;
     let day_of_era = since_march_0000 % 146_097;
