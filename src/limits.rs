@@ -104,12 +104,16 @@ pub const ACCEPTS_PER_TICK: usize = 256;
 pub const WRITES_PER_TICK: usize = 1_024;
 /// Reads per connection and tick.
 pub const READS_PER_TICK: usize = 4;
+/// With so many answers to be sent, reading from a connection waits for the next tick.
+pub const LISTED_ENOUGH: usize = 64;
 /// Timers that fire per tick.
 pub const TIMERS_PER_TICK: usize = 1_024;
 /// Channels whose expiry is looked at per tick.
 pub const EXPIRIES_PER_TICK: usize = 1_024;
 /// How long accepting pauses when descriptors are exhausted, in milliseconds.
 pub const ACCEPT_PAUSE_MS: u64 = 50;
+/// A warning that would come again and again is logged this often, in milliseconds.
+pub const WARNING_MS: u64 = 1_000;
 /// Idle connections closed at once to make room.
 pub const EVICTIONS_PER_TICK: usize = 64;
 /// Connections waiting in a listener's queue.

@@ -20,8 +20,8 @@ use mio::{Events, Interest, Poll, Token};
 
 use crate::ids::ConnId;
 use crate::limits::{
-    ACCEPT_PAUSE_MS, ACCEPTS_PER_TICK, EVENTS_PER_TICK, EVICTIONS_PER_TICK, READS_PER_TICK, SCRATCH_BYTES,
-    WRITES_PER_TICK,
+    ACCEPT_PAUSE_MS, ACCEPTS_PER_TICK, EVENTS_PER_TICK, EVICTIONS_PER_TICK, LISTED_ENOUGH, READS_PER_TICK,
+    SCRATCH_BYTES, WARNING_MS, WRITES_PER_TICK,
 };
 use crate::session::route::Door;
 use crate::shard::output::full_house;
@@ -70,6 +70,8 @@ pub struct Reactor {
     /// No accepting before this moment.
     accept_pause: Tick,
     orders: Option<UnixStream>,
+    /// When it was last logged that descriptors are exhausted.
+    warned: Option<Tick>,
 }
 
 /// What the shard's owner wants of the loop after a tick.
@@ -95,6 +97,7 @@ impl Reactor {
             reserve: reserve(),
             accept_pause: Tick(0),
             orders: None,
+            warned: None,
         })
     }
 
@@ -228,6 +231,10 @@ impl Reactor {
                     self.flush(id);
                     if len < SCRATCH_BYTES && until == Until::Short {
                         return;
+                    }
+                    if self.shard.listed_count() >= LISTED_ENOUGH {
+                        // Deliver first, while what was just published is still at hand.
+                        break;
                     }
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,
@@ -364,7 +371,10 @@ impl Reactor {
     /// are none, one caller is told by means of the reserve and accepting pauses. Without
     /// the pause the loop would spin on a listener that stays ready.
     fn turn_away(&mut self, number: usize, error: &io::Error) {
-        log::warn!("cannot accept: {error}");
+        if self.warned.is_none_or(|warned| self.now.tick.since_ms(warned) >= WARNING_MS) {
+            self.warned = Some(self.now.tick);
+            log::warn!("cannot accept: {error}; idle connections are closed, others told to come back");
+        }
         if self.shard.evict_idle(EVICTIONS_PER_TICK) > 0 {
             return self.close_freed();
         }

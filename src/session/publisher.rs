@@ -152,6 +152,10 @@ fn intern(media_type: &str) -> Cow<'static, str> {
 
 /// Whether a body of that type is embedded as JSON, as text, or in base64.
 fn form_of(media_type: &str, body: &[u8]) -> Result<Form, Refused> {
+    if media_type == PLAIN_TEXT {
+        let text = std::str::from_utf8(body).is_ok();
+        return Ok(if text { Form::Text } else { Form::Binary });
+    }
     let mut parts = media_type.split(';');
     let essence = parts.next().unwrap_or("").trim().to_ascii_lowercase();
     if essence == JSON || essence.ends_with("+json") {

@@ -87,9 +87,17 @@ impl<'a> Route<'a> {
         }
     }
 
-    /// Whether it answers this method; else 405.
+    /// Whether it answers this method; else 405. A test holds it against
+    /// [`Route::allow`].
     pub fn admits(self, method: Method) -> Result<(), Refusal> {
-        let admitted = self.allow().split(", ").any(|allowed| allowed == method.as_str());
+        let posts = matches!(self, Route::Publish(_) | Route::PublishMany | Route::Renew(_));
+        let admitted = match method {
+            Method::Options => true,
+            Method::Get | Method::Head => !posts,
+            Method::Post => posts || self == Route::Channels,
+            Method::Delete => matches!(self, Route::Channel(_)),
+            Method::Put | Method::Patch | Method::Trace => false,
+        };
         if admitted { Ok(()) } else { Err(Refusal::MethodNotAllowed) }
     }
 
@@ -142,6 +150,29 @@ mod tests {
             (Publisher, "/", None),
         ] {
             assert_eq!(Route::find(door, path), expected, "{door:?} {path}");
+        }
+    }
+
+    #[test]
+    fn the_allow_field_names_what_is_admitted() {
+        use Method::*;
+        for route in [
+            Route::Subscribe("a"),
+            Route::Publish("a"),
+            Route::PublishMany,
+            Route::Channels,
+            Route::Channel("a"),
+            Route::Renew("a"),
+            Route::Live,
+            Route::Ready,
+            Route::Health,
+            Route::Metrics,
+            Route::Stats,
+        ] {
+            for method in [Get, Head, Post, Put, Delete, Options, Patch, Trace] {
+                let named = route.allow().split(", ").any(|allowed| allowed == method.as_str());
+                assert_eq!(route.admits(method).is_ok(), named, "{route:?} {method:?}");
+            }
         }
     }
 
