@@ -137,6 +137,10 @@ pub const JOINED_BYTES_MAX: usize = 4 * 1024;
 pub const SPARE_BUFFERS_MAX: usize = 64;
 /// The largest buffer that is kept for the next answer, in bytes.
 pub const SPARE_BYTES_MAX: usize = 4 * 1024;
+/// While draining, a connection without a request is closed after this long, in milliseconds.
+pub const DRAIN_IDLE_MS: u64 = 1_000;
+/// At the end of a drain, whoever was just accepted is served for this long, in milliseconds.
+pub const DRAIN_LAST_MS: u64 = 250;
 /// Held polls are released this often, in milliseconds.
 pub const DRAIN_STEP_MS: u64 = 50;
 /// Expired messages are dropped at most this much later, in milliseconds; until then

@@ -48,9 +48,12 @@ pub fn serve(config: Config, reload: impl Fn() -> Result<Config, StartError>) ->
         (add(&mut reactor, public, Door::Public)?, add(&mut reactor, publisher, Door::Publisher)?);
     announce(&config, &public, &publisher)?;
 
-    let mut governor = Governor { drain_ms: config.drain_s * 1000, connections_max, signals, reload };
+    let mut governor =
+        Governor { drain_ms: config.drain_s * 1000, connections_max, signals, reload, at_once: false };
     reactor.run(|shard, now| governor.govern(shard, now)).map_err(run_error)?;
-    reactor.close_listeners();
+    if !governor.at_once {
+        reactor.finish().map_err(run_error)?;
+    }
     if let Some(path) = &config.ready_file {
         // It says that this process serves, which is no longer so.
         let _ = std::fs::remove_file(path);
@@ -65,6 +68,8 @@ struct Governor<R> {
     connections_max: usize,
     signals: Signals,
     reload: R,
+    /// It was told a second time.
+    at_once: bool,
 }
 
 impl<R: Fn() -> Result<Config, StartError>> Governor<R> {
@@ -74,6 +79,7 @@ impl<R: Fn() -> Result<Config, StartError>> Governor<R> {
                 Signal::Reload => self.reload(shard),
                 Signal::Stop if shard.is_draining() => {
                     info!("told to stop a second time: stopping at once");
+                    self.at_once = true;
                     return Verdict::Stop;
                 }
                 Signal::Stop => {
@@ -142,7 +148,10 @@ fn announce(config: &Config, public: &[SocketAddr], publisher: &[SocketAddr]) ->
             .map_err(|error| StartError::Run(format!("cannot write {}: {error}", path.display())))?;
     }
     notify::ready();
-    if let ([public, ..], [publisher, ..]) = (public, publisher) {
+    let open = config.publish_token_file.is_none() && config.subscribe_key_file.is_none();
+    if let ([public, ..], [publisher, ..]) = (public, publisher)
+        && open
+    {
         print_first_steps(local(*public), local(*publisher));
     }
     Ok(())

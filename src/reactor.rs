@@ -20,8 +20,8 @@ use mio::{Events, Interest, Poll, Token};
 
 use crate::ids::ConnId;
 use crate::limits::{
-    ACCEPT_PAUSE_MS, ACCEPTS_PER_TICK, EVENTS_PER_TICK, EVICTIONS_PER_TICK, LISTED_ENOUGH, READS_PER_TICK,
-    SCRATCH_BYTES, WARNING_MS, WRITES_PER_TICK,
+    ACCEPT_PAUSE_MS, ACCEPTS_PER_TICK, DRAIN_LAST_MS, EVENTS_PER_TICK, EVICTIONS_PER_TICK, LISTED_ENOUGH,
+    READS_PER_TICK, SCRATCH_BYTES, WARNING_MS, WRITES_PER_TICK,
 };
 use crate::session::route::Door;
 use crate::shard::output::full_house;
@@ -138,13 +138,18 @@ impl Reactor {
         }
     }
 
-    /// Takes in whoever still waits to be accepted, serves them what can be served at once,
-    /// and closes the listeners: for the end of a drain.
-    pub fn close_listeners(&mut self) {
+    /// The end of a drain: takes in whoever still waits to be accepted, closes the
+    /// listeners, and serves for a last moment those who have asked already.
+    pub fn finish(&mut self) -> io::Result<()> {
         self.listeners.iter_mut().for_each(|listener| listener.ready = true);
         self.accept_pause = Tick(0);
         self.accept();
         self.listeners.clear();
+        let until = self.clock.now().tick.plus_ms(DRAIN_LAST_MS);
+        self.run(|shard, now| {
+            let over = shard.connection_count() == 0 || now.tick >= until;
+            if over { Verdict::Stop } else { Verdict::GoOn }
+        })
     }
 
     fn wait(&mut self, events: &mut Events) -> io::Result<()> {

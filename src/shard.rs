@@ -116,6 +116,8 @@ pub struct Shard {
     /// Bytes of sides.
     side_bytes: usize,
     wides: Slab<WidePoll>,
+    /// Bytes of wide polls.
+    wide_bytes: usize,
     answers: Answers,
     /// The answer without messages: of which second, and of which head of the queue.
     idle_answer: Option<(u64, VersionVector, u32)>,
@@ -154,6 +156,7 @@ impl Shard {
             sides: Slab::new(),
             side_bytes: 0,
             wides: Slab::new(),
+            wide_bytes: 0,
             answers: Answers::default(),
             idle_answer: None,
             timers: Timers::default(),

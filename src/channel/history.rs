@@ -282,7 +282,7 @@ pub struct Wanted<'a> {
     pub until: Timestamp,
     /// At most so many messages.
     pub messages_max: usize,
-    /// Stop before so many body bytes, but give at least one message.
+    /// Stop before so many bytes of answer, but give at least one message.
     pub bytes_max: usize,
 }
 
@@ -403,11 +403,11 @@ impl Budget {
     }
 
     /// Whether another message fits; the first always does.
-    fn fits(&mut self, body_len: usize, first: bool) -> bool {
-        self.full |= self.messages == 0 || !first && body_len > self.bytes;
+    fn fits(&mut self, bytes: usize, first: bool) -> bool {
+        self.full |= self.messages == 0 || !first && bytes > self.bytes;
         if !self.full {
             self.messages -= 1;
-            self.bytes = self.bytes.saturating_sub(body_len);
+            self.bytes = self.bytes.saturating_sub(bytes);
         }
         !self.full
     }
@@ -433,7 +433,7 @@ impl Reading {
             self.gap |= wanted.after.is_some();
             return Taken::Yes;
         }
-        if message.time > wanted.until || !budget.fits(message.body.len(), self.messages.is_empty()) {
+        if message.time > wanted.until || !budget.fits(message.embedded_bytes(), self.messages.is_empty()) {
             self.hold_back(message.id);
             return Taken::No;
         }

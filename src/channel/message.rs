@@ -69,6 +69,19 @@ pub struct Message {
 const OVERHEAD_BYTES: usize = size_of::<Message>() + 112;
 
 impl Message {
+    /// What its body takes inside an answer, in bytes: an upper bound.
+    pub fn embedded_bytes(&self) -> usize {
+        let len = self.body.len();
+        match self.form {
+            Form::Json => len,
+            Form::Binary => len.div_ceil(3) * 4 + 2,
+            Form::Text => {
+                let escaped = |byte: &&u8| **byte < b' ' || **byte == b'"' || **byte == b'\\';
+                len + 5 * self.body.iter().filter(escaped).count() + 2
+            }
+        }
+    }
+
     /// What it costs to cache, in bytes.
     pub fn bytes(&self) -> usize {
         OVERHEAD_BYTES + self.body.len() + self.media_type.len()

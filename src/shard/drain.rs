@@ -7,7 +7,7 @@
 
 use super::Shard;
 use super::connection::State;
-use crate::limits::{DRAIN_STEP_MS, TIMERS_PER_TICK};
+use crate::limits::{DRAIN_IDLE_MS, DRAIN_STEP_MS, IDLE_MS_MAX, TIMERS_PER_TICK};
 use crate::time::{Now, Tick};
 
 /// An end that has begun.
@@ -86,14 +86,19 @@ impl Shard {
             self.end_poll(index, now);
         }
         if self.holds_no_more(now) {
-            self.let_idle_go();
+            self.let_idle_go(now);
         }
     }
 
-    /// Closes connections without a request; whoever comes back goes to another node.
-    fn let_idle_go(&mut self) {
+    /// Closes connections without a request; whoever comes back goes to another node. One
+    /// that has only just come may be about to ask.
+    fn let_idle_go(&mut self, now: Now) {
         for _ in 0..TIMERS_PER_TICK {
             let Some(index) = self.timers.longest_idle() else { return };
+            let idle_ms = IDLE_MS_MAX.saturating_sub(self.slot(index).deadline.since_ms(now.tick));
+            if idle_ms < DRAIN_IDLE_MS {
+                return;
+            }
             self.remove(index);
         }
     }

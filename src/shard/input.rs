@@ -317,8 +317,18 @@ impl Shard {
                 self.slot_mut(index).state = State::Sending;
                 self.timers.set(&mut self.connections, index, Class::Progress, now.tick);
             }
-            // Who asks more before the answer cannot be refused before it either.
-            State::Held | State::HeldWide | State::Sending if !input.is_empty() => {
+            // Who asks more before the answer cannot be refused before it either: the answer
+            // is given, and what was asked behind it is not.
+            State::Held | State::HeldWide if !input.is_empty() => {
+                self.drop_inbox(index);
+                self.slot_mut(index).marks.set(Marks::CLOSE);
+                self.end_poll(index, now);
+            }
+            State::Sending if !input.is_empty() && self.slot(index).answer == NOWHERE => {
+                self.drop_inbox(index);
+                self.slot_mut(index).marks.set(Marks::CLOSE);
+            }
+            State::Sending if !input.is_empty() => {
                 self.counters.connections_evicted += 1;
                 self.remove(index);
             }

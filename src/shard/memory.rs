@@ -18,7 +18,7 @@ impl Shard {
             + self.connections.len() * CONNECTION_BYTES
             + self.side_bytes
             + self.answers.bytes()
-            + self.wide_bytes()
+            + self.wide_bytes
     }
 
     /// Whether `more` bytes fit under the cap.

@@ -186,6 +186,12 @@ impl Shard {
         let Some(index) = self.find(id) else { return };
         if self.out_of == index {
             self.stash_output();
+            self.relieve(0);
+            if !self.has_room(0) {
+                // An answer that is not taken is the dearest thing to keep.
+                self.counters.connections_evicted += 1;
+                return self.remove(index);
+            }
         }
         let judged = self.timers.is_set(&self.connections, index, Class::Progress);
         let slot = self.slot_mut(index);

@@ -32,6 +32,8 @@ pub(super) struct WidePoll {
     since: Timestamp,
     until: Timestamp,
     limit: usize,
+    /// What it takes, in bytes.
+    bytes: usize,
 }
 
 /// One channel of a wide poll.
@@ -95,8 +97,10 @@ impl Shard {
         let start = self.start_of(&poll.after);
         let reading = self.read_for(&targets, &start, &poll, now);
         let notices = Notices { gap: reading.gap, reset: start.reset, closed: &closed };
-        let news = !reading.messages.is_empty() || reading.gap || start.reset || !closed.is_empty();
+        let news = is_news(&reading, start.after.as_ref()) || start.reset || !closed.is_empty();
         if news || poll.timeout_s == 0 || head.method == Method::Head || self.holds_no_more(now) {
+            let bytes: usize = reading.messages.iter().map(|carried| carried.message.embedded_bytes()).sum();
+            self.make_room(bytes)?;
             self.answer_now(index, &reading, &names, notices, now);
             Ok(())
         } else {
@@ -246,17 +250,21 @@ impl Shard {
             since: poll.since,
             until: poll.until,
             limit: poll.limit.unwrap_or(ANSWER_MESSAGES_MAX),
+            bytes: size_of::<WidePoll>()
+                + targets.iter().map(|target| size_of::<Place>() + 8 + target.name.len()).sum::<usize>(),
         };
+        self.wide_bytes += wide.bytes;
         let slot = &mut self.connections[index as usize];
         slot.state = State::HeldWide;
         slot.waits_on = self.wides.insert(wide) as u32;
         Ok(())
     }
+}
 
-    /// Memory of wide polls, in bytes, roughly: a place has a name that is shared.
-    pub(super) fn wide_bytes(&self) -> usize {
-        self.wides.len() * (size_of::<WidePoll>() + 4 * size_of::<Place>())
-    }
+/// Whether a reader learns something. A gap by itself counts only once: a poll whose end
+/// time holds its cursor back would be told of the same one again and again.
+fn is_news(reading: &Reading, after: Option<&VersionVector>) -> bool {
+    !reading.messages.is_empty() || reading.gap && after != Some(&reading.examined)
 }
 
 fn parse_name(name: &str) -> Result<ChannelName, Refused> {
@@ -336,7 +344,7 @@ impl Shard {
         let reading = self.read_wide(index, now);
         let wide = &mut self.wides[self.connections[index as usize].waits_on as usize];
         let place = wide.places.iter_mut().find(|place| place.ix == ix);
-        if reading.messages.is_empty() && !reading.gap {
+        if !is_news(&reading, Some(&wide.after)) {
             if let Some(place) = place {
                 place.position = Some(self.queue.join(ix, Subscriber(index)));
             }
@@ -500,7 +508,9 @@ impl Shard {
                 self.leave(ix, position);
             }
         }
-        self.wides.remove(number)
+        let wide = self.wides.remove(number);
+        self.wide_bytes -= wide.bytes;
+        wide
     }
 
     fn leave(&mut self, ix: ChannelIx, position: u32) {

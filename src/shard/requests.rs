@@ -7,7 +7,7 @@ use crate::channel::message::Publication;
 use crate::channel::queue::ChannelInfo;
 use crate::error::{Refusal, Refused};
 use crate::ids::ChannelName;
-use crate::limits::CHANNEL_PAGE_MAX;
+use crate::limits::{ANSWER_MESSAGES_MAX, CHANNEL_PAGE_MAX};
 use crate::metrics;
 use crate::session::publisher::{self, Acknowledge};
 use crate::session::route::{Door, Route};
@@ -29,7 +29,7 @@ impl Shard {
     /// the body's size, and our memory.
     pub(super) fn admit<'a>(&self, index: u32, head: &RequestHead<'a>) -> Result<Route<'a>, Refused> {
         let door = self.slot(index).door;
-        let route = Route::find(door, head.path).ok_or(Refusal::NotFound)?;
+        let route = Route::find(door, head.path).ok_or_else(|| not_found(door, head.path))?;
         if head.method != Method::Options {
             route.admits(head.method)?;
             if door == Door::Publisher && !route.is_health() {
@@ -153,7 +153,12 @@ impl Shard {
         let (form, items) = publisher::parse_batch(head, body)?;
         self.make_room(items.iter().flatten().map(Publication::bytes).sum())?;
         let mut results = Vec::with_capacity(items.len());
-        for item in items {
+        let together = self.settings.bounds.channel_messages_max.min(ANSWER_MESSAGES_MAX);
+        for (at, item) in items.into_iter().enumerate() {
+            if at > 0 && at % together == 0 {
+                // Before a channel drops what those who wait on it have not been given.
+                self.deliver(now);
+            }
             let result = item.and_then(|publication| self.queue.publish(publication, now));
             if let Ok(receipt) = &result {
                 self.count_publication(receipt.duplicate);
@@ -183,6 +188,21 @@ impl Shard {
     pub(super) fn make_room(&mut self, bytes: usize) -> Result<(), Refused> {
         self.relieve(bytes);
         if self.has_room(bytes) { Ok(()) } else { Err(Refusal::Overloaded.into()) }
+    }
+}
+
+/// Nothing at this path; whoever stands at the wrong door is told where the right one is.
+fn not_found(door: Door, path: &str) -> Refused {
+    match door {
+        Door::Public if Route::find(Door::Publisher, path).is_some() => Refused::because(
+            Refusal::NotFound,
+            "This belongs to the publishers' listener (--publish-listen, by default 127.0.0.1:8081).",
+        ),
+        Door::Publisher if Route::find(Door::Public, path).is_some() => Refused::because(
+            Refusal::NotFound,
+            "This belongs to the public listener (--listen, by default port 8080).",
+        ),
+        _ => Refusal::NotFound.into(),
     }
 }
 

@@ -4,6 +4,7 @@ use std::cmp::Reverse;
 
 use super::{Bounds, Cached, ChannelIx, MessageQueue};
 use crate::channel::channel::{Birth, Channel};
+use crate::ids::MessageId;
 use crate::time::Tick;
 
 impl MessageQueue {
@@ -88,6 +89,23 @@ impl MessageQueue {
     pub fn shed_cache(&mut self, bytes_max: usize) {
         while self.cached_bytes > bytes_max {
             let Some(oldest) = self.eviction_order.pop_front() else { return };
+            self.evict(oldest);
+        }
+    }
+
+    /// The same, but keeps the message `newest` whatever it takes: those who wait for it
+    /// have not been given it yet.
+    pub(super) fn shed_cache_behind(&mut self, bytes_max: usize, newest: MessageId) {
+        while self.cached_bytes > bytes_max {
+            match self.eviction_order.front() {
+                Some(oldest) if oldest.id != newest => self.shed_oldest(),
+                _ => return,
+            }
+        }
+    }
+
+    fn shed_oldest(&mut self) {
+        if let Some(oldest) = self.eviction_order.pop_front() {
             self.evict(oldest);
         }
     }

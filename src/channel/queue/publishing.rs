@@ -36,7 +36,7 @@ impl MessageQueue {
         for ix in places {
             self.apply(ix, message.clone(), now.tick);
         }
-        self.shed_cache(self.bounds.cache_bytes_max);
+        self.shed_cache_behind(self.bounds.cache_bytes_max, id);
         if let Some(key) = publication.idempotency_key {
             self.idempotency.remember(key, First { id, time }, now.tick);
         }

@@ -143,8 +143,8 @@ pub fn read(rooms: &[Option<&Room>], wanted: &Wanted, head: &VersionVector, now:
     let (mut messages, mut bytes_left, mut full) = (Vec::new(), wanted.bytes_max, false);
     for message in all {
         let too_late = message.time > wanted.until;
-        let no_room =
-            messages.len() >= wanted.messages_max || !messages.is_empty() && message.body.len() > bytes_left;
+        let no_room = messages.len() >= wanted.messages_max
+            || !messages.is_empty() && message.embedded_bytes() > bytes_left;
         full |= !too_late && no_room;
         if too_late || full {
             // From here on nothing of that origin was examined.
@@ -152,7 +152,7 @@ pub fn read(rooms: &[Option<&Room>], wanted: &Wanted, head: &VersionVector, now:
             examined.set(message.id.origin, upto);
             continue;
         }
-        bytes_left = bytes_left.saturating_sub(message.body.len());
+        bytes_left = bytes_left.saturating_sub(message.embedded_bytes());
         messages.push((message.id, carriers(rooms, message.id)));
     }
     Expected { messages, examined }
