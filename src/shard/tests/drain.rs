@@ -151,3 +151,18 @@ fn a_poll_that_was_released_but_not_taken_does_not_stop_the_others() {
     }
     world.finish();
 }
+
+#[test]
+fn who_has_only_just_come_may_still_ask() {
+    let mut world = World::new();
+    let keeper = world.connect(Door::Publisher);
+    world.send(keeper, "POST /pub/a HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\nx");
+    begin(&mut world);
+    world.advance(DRAIN_MS / 10 * 9);
+    let who = world.connect(Door::Public);
+    world.advance(500);
+    assert!(!world.is_closed(who));
+    world.send(who, request("GET /livez", "", ""));
+    assert_eq!(world.take(who).status, 200);
+    world.finish();
+}

@@ -238,3 +238,40 @@ fn memory_is_what_it_was_when_all_have_left() {
     assert_eq!(world.shard.memory_bytes(), before);
     world.finish();
 }
+
+#[test]
+fn answers_that_are_not_taken_stay_under_the_cap() {
+    let mut world = World::with(|settings| settings.memory_bytes_max = 1_000_000);
+    // Each of these bytes takes six in an answer.
+    world.publish("a", &"\u{1}".repeat(100_000));
+    let crowd: Vec<_> = (0..40).map(|_| world.connect(Door::Public)).collect();
+    for who in &crowd {
+        world.set_window(*who, 100);
+        world.send(*who, request("GET /sub/a", "", ""));
+        assert!(world.shard.memory_bytes() <= 1_000_000, "{}", world.shard.memory_bytes());
+    }
+    world.finish();
+}
+
+#[test]
+fn a_full_node_gives_the_answer_that_it_owes() {
+    let mut world = World::with(|settings| settings.memory_bytes_max = 60_000);
+    let who = world.connect(Door::Public);
+    let pipelined = [request("GET /livez", "", ""), request("GET /sub/a", "", ""), vec![b'x'; 60_000]];
+    world.send(who, pipelined.concat());
+    let statuses: Vec<_> = world.take_all(who).iter().map(|response| response.status).collect();
+    assert_eq!(statuses, [200, 200], "what was asked, then the poll's empty answer");
+    assert!(world.is_over(who));
+    world.finish();
+}
+
+#[test]
+fn who_waits_is_given_a_message_that_is_larger_than_the_cache() {
+    let mut world = World::with(|settings| settings.bounds.cache_bytes_max = 1_000);
+    let who = world.poll("a");
+    world.publish("a", &"x".repeat(5_000));
+    assert_eq!(world.take_answer(who).messages.len(), 1);
+    world.publish("b", "y");
+    assert_eq!(world.shard.queue.cached_messages(), 1, "then it goes");
+    world.finish();
+}

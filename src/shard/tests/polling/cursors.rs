@@ -221,3 +221,27 @@ fn a_cursor_of_another_cluster_or_life_is_reset_not_refused() {
     }
     world.finish();
 }
+
+#[test]
+fn a_gap_behind_the_end_time_is_told_once_and_then_waited_out() {
+    let mut world = World::new();
+    world.publish("a", "first");
+    let cursor = world.get("/sub/a").answer().cursor;
+    let until = world.now.wall.0;
+    world.advance(10);
+    assert_eq!(world.publisher("POST /pub/a?ttl=100", "long").status, 201);
+    assert_eq!(world.publisher("POST /pub/a?ttl=1", "short").status, 201);
+    world.advance(3_000);
+    let mut after = cursor;
+    let waits = (0..3).any(|_| {
+        let who = world.connect(Door::Public);
+        world.send(who, request(&format!("GET /sub/a?after={after}&until={until}&timeout=5"), "", ""));
+        let waits = world.is_held(who);
+        if !waits {
+            after = world.take_answer(who).cursor;
+        }
+        waits
+    });
+    assert!(waits, "the same gap must not be told again and again");
+    world.finish();
+}
