@@ -201,7 +201,9 @@ fn what_is_kept_for_later_is_bounded_by_the_cap() {
         for _ in 0..100 {
             let Some(who) = world.try_connect(Door::Public) else { break };
             world.send(who, [before, &vec![b'x'; filler][..]].concat());
-            assert!(world.shard.memory_bytes() <= 300_000, "{}", world.shard.memory_bytes());
+            // A side is taken before it is counted, so the last one may stand over the cap.
+            let bytes = world.shard.memory_bytes();
+            assert!(bytes <= 300_000 + size_of::<connection::Side>(), "{bytes}");
         }
         world.finish();
     }
@@ -255,9 +257,9 @@ fn answers_that_are_not_taken_stay_under_the_cap() {
 
 #[test]
 fn a_full_node_gives_the_answer_that_it_owes() {
-    let mut world = World::with(|settings| settings.memory_bytes_max = 60_000);
+    let mut world = World::with(|settings| settings.memory_bytes_max = 20_000);
     let who = world.connect(Door::Public);
-    let pipelined = [request("GET /livez", "", ""), request("GET /sub/a", "", ""), vec![b'x'; 60_000]];
+    let pipelined = [request("GET /livez", "", ""), request("GET /sub/a", "", ""), vec![b'x'; 25_000]];
     world.send(who, pipelined.concat());
     let statuses: Vec<_> = world.take_all(who).iter().map(|response| response.status).collect();
     assert_eq!(statuses, [200, 200], "what was asked, then the poll's empty answer");
