@@ -8,7 +8,9 @@ use crate::error::{Afterwards, Refusal, Refused};
 use crate::ids::ConnId;
 use crate::limits::{PROGRESS_BYTES_PER_S, PROGRESS_MS, RETRY_AFTER_S};
 use crate::time::Now;
-use crate::wire::http::response::{Connection as Persistence, Cors, Head, push_decimal, write_problem_body};
+use crate::wire::http::response::{
+    Connection as Persistence, Cors, Head, PROBLEM_JSON, push_decimal, write_problem_body,
+};
 
 /// A reply of a connection's own.
 pub struct Reply<'a> {
@@ -24,8 +26,6 @@ pub struct Reply<'a> {
 
 /// `application/json`, the type of every answer.
 pub const JSON: &str = "application/json";
-/// RFC 9457.
-const PROBLEM: &str = "application/problem+json";
 
 /// Bytes that a peer must have moved in one period of judgement.
 const PROGRESS_BYTES: usize = (PROGRESS_BYTES_PER_S * PROGRESS_MS / 1000) as usize;
@@ -88,7 +88,7 @@ impl Shard {
         body.clear();
         write_problem_body(refused.reason, refused.specific.as_deref(), &mut body);
         let status = refused.reason.status();
-        self.reply(index, Reply { status, content_type: Some(PROBLEM), body: &body, extra }, now);
+        self.reply(index, Reply { status, content_type: Some(PROBLEM_JSON), body: &body, extra }, now);
         self.body = body;
     }
 
@@ -409,7 +409,7 @@ pub fn full_house(now: Now) -> Vec<u8> {
     let mut out = Vec::new();
     let head = Head {
         status: 503,
-        content_type: Some(PROBLEM),
+        content_type: Some(PROBLEM_JSON),
         content_length: Some(body.len()),
         date: &crate::wire::http::date::http_date(now.wall),
         connection: Persistence::Close,
