@@ -1,0 +1,194 @@
+//! The claims of §4.3 and §4.4: events against threads, and several nodes.
+//!
+//! Medians over the repeats are compared, size by size of Figures 9 to 13.
+
+use super::{Evidence, Finding, Standing, extremes, held_if, times};
+use crate::paper::plan::{CrowdJob, Front};
+use crate::paper::results::{CrowdMemory, CrowdRun};
+use crate::paper::{Method, published};
+use crate::series::{bytes, whole};
+
+/// From this share of the memory on it is full.
+const FULL: f64 = 0.95;
+/// Memory below this share of the machine's is no burden.
+const LITTLE: f64 = 0.10;
+/// So many times longer is significant; less may be this machine's noise.
+const SIGNIFICANT: f64 = 1.2;
+/// Received messages, in percentage points, that make a difference.
+const POINTS: f64 = 0.1;
+/// Ratios between these are "approximately one half".
+const HALF: (f64, f64) = (0.4, 0.65);
+
+fn direct(method: Method, connections: usize) -> CrowdJob {
+    CrowdJob { method, connections, front: Front::Direct }
+}
+
+fn sizes(evidence: &Evidence) -> Vec<usize> {
+    evidence.results.connections(|front| front == Front::Direct)
+}
+
+/// The median of a figure; none if no run has it.
+fn median(evidence: &Evidence, job: CrowdJob, figure: impl Fn(&CrowdRun) -> Option<f64>) -> Option<f64> {
+    let series = evidence.results.crowd(job, figure);
+    (!series.is_empty()).then(|| series.median())
+}
+
+fn memory(evidence: &Evidence, job: CrowdJob, part: fn(&CrowdMemory) -> f64) -> Option<f64> {
+    median(evidence, job, |run| run.memory.as_ref().map(part))
+}
+
+/// All that a server costs: its own pages and what the kernel keeps for it.
+fn used(memory: &CrowdMemory) -> f64 {
+    memory.pss + memory.kernel
+}
+
+pub fn threads_fill_the_memory(evidence: &Evidence) -> Finding {
+    let sizes = sizes(evidence);
+    let most = *sizes.last()?;
+    let asked = published::MEMORY_FULL_CONNECTIONS;
+    let connections = sizes.iter().copied().find(|size| *size >= asked).unwrap_or(most);
+    let job = direct(Method::ThreadPerPoll, connections);
+    let Some(taken) = memory(evidence, job, used) else {
+        let trouble = evidence.results.crowd_trouble(job).join("; ");
+        return Some((
+            Standing::CannotBeShown,
+            format!("At {} connections: {trouble}.", whole(connections as f64)),
+        ));
+    };
+    let share = taken / evidence.memory_bytes as f64;
+    let why = threads_sentence(evidence, job, share)?;
+    let standing = if share >= FULL {
+        Standing::Held
+    } else if connections < asked {
+        Standing::CannotBeShown
+    } else {
+        Standing::NotHeld
+    };
+    Some((standing, why))
+}
+
+fn threads_sentence(evidence: &Evidence, job: CrowdJob, share: f64) -> Option<String> {
+    let part = |part: fn(&CrowdMemory) -> f64| memory(evidence, job, part);
+    let (own, kernel, space) = (part(|m| m.pss)?, part(|m| m.kernel)?, part(|m| m.address_space)?);
+    let all = evidence.memory_bytes as f64;
+    Some(format!(
+        "At {} connections the threads use {} of their own and {} in the kernel, {} % of this machine's {} (it would be {} % \
+         of the paper's {}). Their stacks reserve {} of address space, {} % of the memory; the paper does not say which of \
+         the two it plots, and what is reserved is not used.",
+        whole(job.connections as f64),
+        bytes(own),
+        bytes(kernel),
+        percent(100.0 * share),
+        bytes(all),
+        percent(100.0 * (own + kernel) / published::MEMORY_BYTES as f64),
+        bytes(published::MEMORY_BYTES as f64),
+        bytes(space),
+        percent(100.0 * space / all)
+    ))
+}
+
+fn percent(value: f64) -> String {
+    if value < 10.0 { format!("{value:.1}") } else { whole(value) }
+}
+
+pub fn events_need_little_memory(evidence: &Evidence) -> Finding {
+    let sizes = sizes(evidence);
+    let events = |size| memory(evidence, direct(Method::EventDriven, size), used);
+    let threads = |size| memory(evidence, direct(Method::ThreadPerPoll, size), used);
+    let most = sizes.iter().copied().rfind(|size| events(*size).is_some())?;
+    let share = events(most)? / evidence.memory_bytes as f64;
+    let own = memory(evidence, direct(Method::EventDriven, most), |memory| memory.pss)?;
+    let less = sizes.iter().filter_map(|size| Some(threads(*size)? / events(*size)?));
+    let less = extremes(less);
+    let versus = less.map_or("threads could not be measured".to_owned(), |(least, most)| {
+        format!("threads use {} to {} as much, kernel included", times(least), times(most))
+    });
+    let why = format!(
+        "At {} connections PushUp uses {} of its own, {} % of the memory together with the kernel's sockets; {versus}.",
+        whole(most as f64),
+        bytes(own),
+        percent(100.0 * share)
+    );
+    Some((held_if(share <= LITTLE && less.is_none_or(|(least, _)| least > 1.0)), why))
+}
+
+pub fn events_are_sooner(evidence: &Evidence) -> Finding {
+    let trip = |method, size| median(evidence, direct(method, size), |run| run.trip_ms);
+    let mut told = Vec::new();
+    let mut last = None;
+    for size in sizes(evidence) {
+        let Some(events) = trip(Method::EventDriven, size) else { continue };
+        let ratio = trip(Method::ThreadPerPoll, size).map(|threads| threads / events);
+        told.push(format!("{} at {}", ratio.map_or("no threads".to_owned(), times), whole(size as f64)));
+        last = Some(ratio);
+    }
+    // A server of threads that got nothing through is no match either.
+    let significant = last?.is_none_or(|ratio| ratio >= SIGNIFICANT);
+    let why = format!(
+        "The mean trip time of threads is, by connections, {} that of PushUp; {} or more at the most connections would be \
+         significant.",
+        told.join(", "),
+        times(SIGNIFICANT)
+    );
+    Some((held_if(significant), why))
+}
+
+pub fn events_lose_less(evidence: &Evidence) -> Finding {
+    let received = |method, size| median(evidence, direct(method, size), |run| run.received_percent);
+    let pairs: Vec<(usize, f64, f64)> = sizes(evidence)
+        .into_iter()
+        .filter_map(|size| {
+            let events = received(Method::EventDriven, size)?;
+            Some((size, events, received(Method::ThreadPerPoll, size).unwrap_or(0.0)))
+        })
+        .collect();
+    let (least_events, _) = extremes(pairs.iter().map(|(_, events, _)| *events))?;
+    let (size, events, threads) = *pairs.iter().max_by(|a, b| (a.1 - a.2).total_cmp(&(b.1 - b.2)))?;
+    let never_less = pairs.iter().all(|(_, events, threads)| events + POINTS >= *threads);
+    let differs = events - threads > POINTS;
+    let why = if differs {
+        format!(
+            "PushUp's clients received at least {least_events:.2} %; the largest difference is at {} connections, {events:.2} % \
+             against {threads:.2} % with threads.",
+            whole(size as f64)
+        )
+    } else {
+        let (least, _) = extremes(pairs.iter().map(|(_, _, threads)| *threads))?;
+        format!(
+            "Both received practically everything at every size: PushUp at least {least_events:.2} %, threads at least \
+             {least:.2} %. TCP loses nothing, and this machine was not driven beyond what it can hold."
+        )
+    };
+    Some((held_if(differs && never_less), why))
+}
+
+pub fn nodes_halve_the_time(evidence: &Evidence) -> Finding {
+    let nodes = evidence.results.nodes();
+    if nodes.is_empty() {
+        return None;
+    }
+    let doubled: Vec<(usize, usize)> = [(1, 2), (2, 4)]
+        .into_iter()
+        .filter(|(one, two)| nodes.contains(one) && nodes.contains(two))
+        .collect();
+    if doubled.is_empty() {
+        let why = "Only one node was measured: nodes of this version do not know each other, so that a message would \
+                   reach the polls of one of them.";
+        return Some((Standing::CannotBeShown, why.to_owned()));
+    }
+    let mut ratios = Vec::new();
+    for (one, two) in doubled {
+        for connections in evidence.results.connections(|front| front == Front::Nodes(two)) {
+            let trip = |nodes| {
+                let job = CrowdJob { method: Method::EventDriven, connections, front: Front::Nodes(nodes) };
+                median(evidence, job, |run| run.trip_ms)
+            };
+            ratios.extend(trip(two).zip(trip(one)).map(|(two, one)| two / one));
+        }
+    }
+    let (least, most) = extremes(ratios.iter().copied())?;
+    let why = format!(
+        "With twice as many nodes the mean trip time becomes {least:.2} to {most:.2} of what it was."
+    );
+    Some((held_if(ratios.iter().all(|ratio| (HALF.0..=HALF.1).contains(ratio))), why))
+}

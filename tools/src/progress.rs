@@ -1,0 +1,118 @@
+//! The live line on stderr: what a run is doing at this moment.
+//!
+//! What it refuses to know: what the run is for. Invariant: it writes to stderr only, a few
+//! times a second to a terminal, a plain line every few seconds to anything else.
+
+use std::io::IsTerminal;
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use crate::engine::Tally;
+
+/// A terminal's line is drawn so often.
+const LIVE_EVERY: Duration = Duration::from_millis(200);
+/// Lines in a log come so often.
+const PLAIN_EVERY: Duration = Duration::from_secs(5);
+
+/// Whether there is anything to be seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Voice {
+    /// Progress is shown.
+    Shown,
+    /// Nothing is said on the way.
+    Quiet,
+}
+
+/// The line.
+pub struct Progress {
+    bar: Option<ProgressBar>,
+    every: Option<Duration>,
+    begun: Instant,
+    next: Instant,
+    phase: String,
+    last: (Instant, u64),
+}
+
+impl Progress {
+    /// A line that shows nothing yet.
+    pub fn new(voice: Voice) -> Progress {
+        let terminal = std::io::stderr().is_terminal();
+        let now = Instant::now();
+        let (bar, every) = match voice {
+            Voice::Quiet => (None, None),
+            Voice::Shown if terminal => (Some(bar()), Some(LIVE_EVERY)),
+            Voice::Shown => (None, Some(PLAIN_EVERY)),
+        };
+        let next = now + every.unwrap_or_default();
+        Progress { bar, every, begun: now, next, phase: String::new(), last: (now, 0) }
+    }
+
+    /// Says what is being done from now on.
+    pub fn phase(&mut self, phase: &str) {
+        phase.clone_into(&mut self.phase);
+        // A terminal shows it at once.
+        if self.bar.is_some() {
+            self.next = Instant::now();
+        }
+    }
+
+    /// Shows how things stand, if it is time; cheap otherwise.
+    pub fn show(&mut self, tally: &Tally) {
+        let Some(every) = self.every else { return };
+        let now = Instant::now();
+        if now < self.next {
+            return;
+        }
+        let line = self.line(tally, now);
+        self.next = now + every;
+        self.last = (now, tally.deliveries);
+        match &self.bar {
+            Some(bar) => {
+                bar.set_message(line);
+                bar.tick();
+            }
+            None => eprintln!("{line}"),
+        }
+    }
+
+    /// Takes the line away: what follows is the result.
+    pub fn finish(&mut self) {
+        self.every = None;
+        if let Some(bar) = self.bar.take() {
+            bar.finish_and_clear();
+        }
+    }
+
+    fn line(&self, tally: &Tally, now: Instant) -> String {
+        let (then, before) = self.last;
+        let seconds = now.saturating_duration_since(then).as_secs_f64().max(0.001);
+        let rate = tally.deliveries.saturating_sub(before) as f64 / seconds;
+        let problems = match tally.duplicated + tally.out_of_order + tally.troubles.total() {
+            0 => String::new(),
+            problems => format!(", {problems} problems"),
+        };
+        format!(
+            "{:5.1} s {}: {} connected, {} held, {rate:.0} deliveries/s, {} published{problems}",
+            now.saturating_duration_since(self.begun).as_secs_f64(),
+            self.phase,
+            tally.connected,
+            tally.held,
+            tally.published,
+        )
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.finish();
+    }
+}
+
+fn bar() -> ProgressBar {
+    let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+    let style =
+        ProgressStyle::with_template("{spinner} {msg}").unwrap_or_else(|_| ProgressStyle::default_spinner());
+    bar.set_style(style);
+    bar
+}

@@ -1,0 +1,143 @@
+//! `pushup-load compare` as its users see it: real servers, real sockets, exit statuses.
+//!
+//! The server's binary is the one beside this test's, which `cargo test --workspace` builds.
+
+use std::io::{BufRead, BufReader, Read};
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use pushup_tools::servers::nchan::Nchan;
+use pushup_tools::servers::pushup;
+
+/// A comparison of the smallest size takes seconds; on a crowded machine some more.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+fn compare() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_pushup-load"));
+    command.arg("compare").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+/// The server, unless it was not built; the gate sees to it that it is.
+fn server() -> Option<PathBuf> {
+    let found = pushup::find();
+    assert!(found.is_ok() || std::env::var_os("REQUIRE_CLIENTS").is_none(), "{found:?}");
+    found.ok()
+}
+
+/// What a command says and how it ends; it is killed if it does not end in time.
+fn outcome(mut command: Command) -> Output {
+    let mut child = command.spawn().expect("the program starts");
+    // The kernel's buffers take what a small comparison says.
+    let deadline = Instant::now() + DEADLINE;
+    while child.try_wait().expect("it is our child").is_none() {
+        if Instant::now() > deadline {
+            child.kill().expect("it is our child");
+            panic!("no end after {DEADLINE:?}: {:?}", child.wait_with_output());
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    child.wait_with_output().expect("it has ended")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[test]
+fn a_smoke_run_measures_everything_and_ends_well() {
+    let Some(server) = server() else { return };
+    let json = std::env::temp_dir().join(format!("pushup-compare-{}.json", std::process::id()));
+    let mut command = compare();
+    command.arg("--smoke").arg("--server-path").arg(&server).arg("--json").arg(&json);
+    let output = outcome(command);
+    let (said, told) = (text(&output.stdout), text(&output.stderr));
+    assert!(output.status.success(), "{said}\n{told}");
+    for wanted in [
+        "| figure",
+        "PushUp/bare",
+        "on a channel each",
+        "p99.9",
+        "bytes of Pss",
+        "Load average",
+        "program, MB",
+    ] {
+        assert!(said.contains(wanted), "{wanted:?} is missing:\n{said}");
+    }
+    assert_eq!(said.contains("PushUp/nchan"), Nchan::find().is_some(), "{said}");
+    assert_eq!(said.contains("install-peers"), Nchan::find().is_none(), "{said}");
+
+    let written = std::fs::read(&json).expect("the figures are in the file");
+    std::fs::remove_file(&json).expect("it is ours");
+    let value: serde_json::Value = serde_json::from_slice(&written).expect("JSON");
+    let figures = value["figures"].as_array().expect("a list");
+    let names: Vec<_> = figures.iter().filter_map(|figure| figure["id"].as_str()).collect();
+    for wanted in
+        ["DeliveryOne", "DeliveryEach", "P99", "PublishCpu", "AcceptCpu", "AgainEach", "IdleRss", "Binary"]
+    {
+        assert!(names.contains(&wanted), "{wanted} is missing in {names:?}");
+    }
+    let delivery = figures.iter().find(|figure| figure["id"] == "DeliveryOne").expect("it is there");
+    assert!(delivery["values"]["PushUp"]["median"].as_f64().is_some_and(|us| us > 0.5), "{delivery}");
+    assert!(
+        delivery["ratios"]["PushUp/bare"]["median"].as_f64().is_some_and(|ratio| ratio > 0.2),
+        "{delivery}"
+    );
+}
+
+#[test]
+fn two_versions_are_compared_by_their_labels() {
+    let Some(server) = server() else { return };
+    let mut command = compare();
+    command.args(["--smoke", "--only", "delivery", "--without", "nchan"]);
+    for label in ["old", "new"] {
+        command.arg("--server-path").arg(format!("{label}={}", server.display()));
+    }
+    let output = outcome(command);
+    let said = text(&output.stdout);
+    assert!(output.status.success(), "{said}\n{}", text(&output.stderr));
+    assert!(said.contains("old/bare | ") && said.contains("new/old | "), "{said}");
+    assert!(!said.contains("idle RSS") && !said.contains("nchan"), "{said}");
+}
+
+#[test]
+fn a_wrong_command_line_ends_with_2_and_one_line() {
+    for words in [&["--nonsense"][..], &["--polls", "0"], &["--server-path", "/nowhere"]] {
+        let mut command = compare();
+        command.args(words);
+        let output = outcome(command);
+        let told = text(&output.stderr);
+        assert_eq!((output.status.code(), told.lines().count()), (Some(2), 1), "{words:?}: {told}");
+    }
+}
+
+#[test]
+fn a_server_that_does_not_start_ends_with_1() {
+    let mut command = compare();
+    command.args(["--smoke", "--without", "nchan", "--server-path", "/bin/false"]);
+    let output = outcome(command);
+    let told = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{told}");
+    assert!(told.contains("PushUp, polls on one channel: the server did not get ready"), "{told}");
+}
+
+#[test]
+fn an_interrupt_prints_what_was_measured() {
+    let Some(server) = server() else { return };
+    let mut command = compare();
+    command.args(["--smoke", "--repeats", "1000", "--only", "idle", "--without", "nchan"]);
+    let mut child = command.arg("--server-path").arg(server).spawn().expect("the program starts");
+    let mut told = BufReader::new(child.stderr.take().expect("it is piped"));
+    let mut first = String::new();
+    told.read_line(&mut first).expect("it says how it goes");
+    assert!(first.contains("turn 1 of 1000"), "{first}");
+    let pid = child.id().to_string();
+    assert!(Command::new("kill").args(["-INT", &pid]).status().expect("there is kill").success());
+    let mut rest = String::new();
+    told.read_to_string(&mut rest).expect("it ends");
+    let output = child.wait_with_output().expect("it ends");
+    assert_eq!(output.status.code(), Some(130), "{rest}");
+    assert!(text(&output.stdout).contains("idle RSS"), "{}", text(&output.stdout));
+    assert!(rest.trim_end().ends_with("interrupted"), "{rest}");
+}
