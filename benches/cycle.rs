@@ -1,5 +1,6 @@
 //! The price of one delivery and its re-poll in user space alone: a [`Shard`] driven
-//! without sockets. `cargo bench --bench cycle`; `--smoke` runs it once, small.
+//! without sockets. `cargo bench --bench cycle`; `--smoke` runs it once, small;
+//! `--only=one` and `--only=each` run one of the two.
 //!
 //! Beside `delivery`, which has the kernel's share too, this one shows what a change to
 //! the code does, and gives callgrind something that ends by itself.
@@ -145,6 +146,10 @@ fn main() {
             15,
         )
     };
-    measure("one channel", polls, 1, rounds);
-    measure("a channel each", polls, polls, rounds);
+    let only = std::env::args().find_map(|a| a.strip_prefix("--only=").map(str::to_owned));
+    for (name, word, channels) in [("one channel", "one", 1), ("a channel each", "each", polls)] {
+        if only.as_deref().is_none_or(|only| only == word) {
+            measure(name, polls, channels, rounds);
+        }
+    }
 }

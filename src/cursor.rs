@@ -11,6 +11,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use smallvec::SmallVec;
 
 use crate::ids::{MessageId, Origin};
 use crate::limits::{CURSOR_ORIGINS_MAX, CURSOR_TEXT_BYTES_MAX};
@@ -155,7 +156,8 @@ impl Cursor {
 
     /// Writes the cursor's text.
     pub fn write(tag: ClusterTag, seen: &VersionVector, out: &mut Vec<u8>) {
-        let mut bytes = Vec::with_capacity(3 + 18 * seen.len());
+        // One origin's cursor needs no heap.
+        let mut bytes: SmallVec<[u8; 24]> = SmallVec::new();
         bytes.push(VERSION);
         bytes.extend_from_slice(&tag.0.to_be_bytes());
         for (origin, seq) in seen.iter() {
@@ -196,7 +198,7 @@ fn parse_entries(mut bytes: &[u8]) -> Result<VersionVector, NotACursor> {
 }
 
 /// LEB128: seven bits a byte, the lowest first.
-fn write_varint(mut value: u64, out: &mut Vec<u8>) {
+fn write_varint(mut value: u64, out: &mut SmallVec<[u8; 24]>) {
     while value >= 0x80 {
         out.push(value as u8 | 0x80);
         value >>= 7;

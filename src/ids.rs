@@ -78,8 +78,19 @@ impl ChannelName {
 
 /// Whether a byte may stand in a channel name.
 pub fn is_name_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"_.:~@+-".contains(&byte)
+    NAME_BYTES[usize::from(byte)]
 }
+
+static NAME_BYTES: [bool; 256] = {
+    let mut bytes = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        let other = matches!(byte as u8, b'_' | b'.' | b':' | b'~' | b'@' | b'+' | b'-');
+        bytes[byte] = (byte as u8).is_ascii_alphanumeric() || other;
+        byte += 1;
+    }
+    bytes
+};
 
 /// The text is not a channel name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -118,6 +118,11 @@ impl History {
         self.bytes
     }
 
+    /// Whether a reader with that vector has examined all that was ever here.
+    pub fn is_seen(&self, after: &VersionVector) -> bool {
+        self.strands.iter().all(|strand| strand.newest <= after.seq(strand.origin))
+    }
+
     /// No message expires before this moment; `None` when there is none.
     pub fn next_expiry(&self) -> Option<Tick> {
         self.next_expiry
@@ -298,8 +303,8 @@ pub struct Carried {
 /// What a reading found.
 #[derive(Clone, Debug, Default)]
 pub struct Reading {
-    /// By time, each message once.
-    pub messages: Vec<Carried>,
+    /// By time, each message once; a delivery nearly always has one.
+    pub messages: SmallVec<[Carried; 1]>,
     /// What the reader has examined once it has this: everything that the node has, but
     /// of each origin not beyond the first message that was left out.
     pub examined: VersionVector,
@@ -322,16 +327,22 @@ impl<'a> Place<'a> {
     }
 }
 
+/// What a reader has examined when nothing is left out: all that this node has. One that has
+/// seen more than that never goes back.
+pub fn examined(wanted: &Wanted, head: &VersionVector) -> VersionVector {
+    let mut examined = head.clone();
+    for (origin, seq) in wanted.after.into_iter().flat_map(VersionVector::iter) {
+        examined.raise(origin, seq);
+    }
+    examined
+}
+
 /// Reads several histories (at most 64) as one: merged by time, without duplicates.
 ///
 /// `head` is what this node has of every origin: the reader has examined that much
 /// when nothing is left out.
 pub fn read(histories: &[Option<&History>], wanted: &Wanted, head: &VersionVector, now: Tick) -> Reading {
-    let mut reading = Reading { examined: head.clone(), ..Reading::default() };
-    // A reader that has seen more than this node has never goes back.
-    for (origin, seq) in wanted.after.into_iter().flat_map(VersionVector::iter) {
-        reading.examined.raise(origin, seq);
-    }
+    let mut reading = Reading { examined: examined(wanted, head), ..Reading::default() };
     let mut places: SmallVec<[Place; 4]> = SmallVec::new();
     for (history, strand) in histories.iter().enumerate().flat_map(strands) {
         let seen = wanted.after.map(|after| after.seq(strand.origin));
@@ -433,7 +444,7 @@ impl Reading {
             self.gap |= wanted.after.is_some();
             return Taken::Yes;
         }
-        if message.time > wanted.until || !budget.fits(message.embedded_bytes(), self.messages.is_empty()) {
+        if message.time > wanted.until || !budget.fits(message.body.embedded_bytes(), self.messages.is_empty()) {
             self.hold_back(message.id);
             return Taken::No;
         }

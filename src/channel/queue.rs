@@ -9,6 +9,7 @@
 
 mod expiry;
 mod lifecycle;
+mod names;
 mod publishing;
 
 use std::cmp::Reverse;
@@ -17,6 +18,7 @@ use std::collections::{BinaryHeap, HashMap, VecDeque};
 use slab::Slab;
 use smallvec::SmallVec;
 
+use self::names::Names;
 use super::channel::{Birth, Channel};
 use super::history::{self, History, Reading, Wanted};
 use super::idempotency::Idempotency;
@@ -101,6 +103,9 @@ pub struct Closed {
     pub subscribers: Subscribers,
 }
 
+/// Channels that have news; what one publication stirs needs no heap.
+pub type Stirred = SmallVec<[ChannelIx; 4]>;
+
 /// A cached message's place in the order of eviction.
 #[derive(Clone, Copy, Debug)]
 struct Cached {
@@ -118,8 +123,8 @@ struct Tombstone {
 }
 
 /// What a channel costs beside its messages: its place in slab, names and timetable,
-/// and its name's allocation.
-const CHANNEL_BYTES: usize = size_of::<Channel>() + 112;
+/// its history, and a long name's allocation.
+const CHANNEL_BYTES: usize = size_of::<Channel>() + size_of::<History>() + 80;
 const TOMBSTONE_BYTES: usize = 256;
 
 /// Owns the channels and presents publish and subscribe (paper §3.3).
@@ -130,7 +135,7 @@ pub struct MessageQueue {
     head: VersionVector,
     last_time: Timestamp,
     channels: Slab<Channel>,
-    names: HashMap<ChannelName, ChannelIx>,
+    names: Names,
     generation: u32,
     timetable: BinaryHeap<Reverse<(Tick, ChannelIx, u32)>>,
     idempotency: Idempotency,
@@ -142,7 +147,7 @@ pub struct MessageQueue {
     eviction_order: VecDeque<Cached>,
     cached_messages: usize,
     cached_bytes: usize,
-    stirred: Vec<ChannelIx>,
+    stirred: Stirred,
     closed: Vec<Closed>,
     /// For ids of channels that have no name of their own.
     random: u64,
@@ -160,7 +165,7 @@ impl MessageQueue {
             head: VersionVector::default(),
             last_time: Timestamp(0),
             channels: Slab::new(),
-            names: HashMap::new(),
+            names: Names::default(),
             generation: 0,
             timetable: BinaryHeap::new(),
             idempotency: Idempotency::default(),
@@ -170,7 +175,7 @@ impl MessageQueue {
             eviction_order: VecDeque::new(),
             cached_messages: 0,
             cached_bytes: 0,
-            stirred: Vec::new(),
+            stirred: Stirred::new(),
             closed: Vec::new(),
             random: seed,
         }
@@ -211,8 +216,8 @@ impl MessageQueue {
 
     /// What a name stands for now.
     pub fn find(&self, name: &str) -> Lookup {
-        match self.names.get(name) {
-            Some(ix) => Lookup::Open(*ix),
+        match self.names.find(name, &self.channels) {
+            Some(ix) => Lookup::Open(ix),
             None if self.tombstones.contains_key(name) => Lookup::Closed,
             None => Lookup::Unknown,
         }
@@ -234,6 +239,9 @@ impl MessageQueue {
     /// Reads some channels as one (paper §3.3, batch subscription). `None` stands for a
     /// channel that does not exist (yet).
     pub fn read(&self, places: &[Option<ChannelIx>], wanted: &Wanted, now: Tick) -> Reading {
+        if self.has_nothing_new(places, wanted.after) {
+            return Reading { examined: history::examined(wanted, &self.head), ..Reading::default() };
+        }
         let channel = |ix: &Option<ChannelIx>| ix.and_then(|ix| self.channels.get(ix.0 as usize));
         let histories: SmallVec<[_; 1]> =
             places.iter().map(|ix| channel(ix).and_then(Channel::history)).collect();
@@ -241,6 +249,14 @@ impl MessageQueue {
         let young = |ix| channel(ix).is_none_or(|channel| channel.after_forgetting);
         reading.gap |= self.has_forgotten(wanted.after) && places.iter().any(young);
         reading
+    }
+
+    /// Whether a poll that comes back has seen all of its one channel, as nearly all have:
+    /// then there is nothing to read and no gap.
+    fn has_nothing_new(&self, places: &[Option<ChannelIx>], after: Option<&VersionVector>) -> bool {
+        let ([Some(ix)], Some(after)) = (places, after) else { return false };
+        let Some(channel) = self.channels.get(ix.0 as usize) else { return false };
+        !channel.after_forgetting && channel.history().is_none_or(|history| history.is_seen(after))
     }
 
     /// Whether something that `after` does not cover was forgotten with its channel.
@@ -330,7 +346,7 @@ impl MessageQueue {
     }
 
     /// The channels that have news for their subscribers since this was last called.
-    pub fn take_stirred(&mut self) -> Vec<ChannelIx> {
+    pub fn take_stirred(&mut self) -> Stirred {
         let stirred = std::mem::take(&mut self.stirred);
         for ix in &stirred {
             if let Some(channel) = self.channels.get_mut(ix.0 as usize) {

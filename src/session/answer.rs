@@ -7,7 +7,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use crate::channel::history::{Carried, Reading};
-use crate::channel::message::{Form, Message};
+use crate::channel::message::{Body, Message};
 use crate::cursor::{ClusterTag, Cursor, VersionVector};
 use crate::ids::MessageId;
 use crate::wire::http::response::push_decimal;
@@ -61,7 +61,7 @@ fn write_message(carried: &Carried, names: &[&str], out: &mut Vec<u8>) {
     out.extend_from_slice(b"{\"id\":\"");
     write_id(message.id, out);
     out.extend_from_slice(b"\",\"time\":");
-    push_decimal(out, message.time.0 as usize);
+    push_decimal(out, message.time.0);
     out.extend_from_slice(b",\"channels\":");
     write_names(carriers, out);
     out.extend_from_slice(b",\"type\":");
@@ -71,18 +71,23 @@ fn write_message(carried: &Carried, names: &[&str], out: &mut Vec<u8>) {
 }
 
 fn write_data(message: &Message, out: &mut Vec<u8>) {
-    match (message.form, std::str::from_utf8(&message.body)) {
-        (Form::Json, _) => {
+    match &message.body {
+        Body::Json(text) => {
             out.extend_from_slice(b",\"data\":");
-            out.extend_from_slice(&message.body);
+            out.extend_from_slice(text.as_bytes());
         }
-        (Form::Text, Ok(text)) => {
+        Body::Plain(text) => {
+            out.extend_from_slice(b",\"data\":\"");
+            out.extend_from_slice(text.as_bytes());
+            out.push(b'"');
+        }
+        Body::Text(text) => {
             out.extend_from_slice(b",\"data\":");
             write_string(text, out);
         }
-        (Form::Text, Err(_)) | (Form::Binary, _) => {
+        Body::Binary(bytes) => {
             out.extend_from_slice(b",\"encoding\":\"base64\",\"data\":\"");
-            write_base64(&message.body, out);
+            write_base64(bytes, out);
             out.push(b'"');
         }
     }
@@ -90,14 +95,23 @@ fn write_data(message: &Message, out: &mut Vec<u8>) {
 
 /// A message's id: sixteen hexadecimal digits, a dash, a number.
 pub fn write_id(id: MessageId, out: &mut Vec<u8>) {
-    const HEX: &[u8; 16] = b"0123456789abcdef";
-    let mut digits = [b'0'; 16];
-    for (digit, shift) in digits.iter_mut().rev().zip((0..64).step_by(4)) {
-        *digit = HEX[(id.origin.0 >> shift & 15) as usize];
-    }
-    out.extend_from_slice(&digits);
+    out.extend_from_slice(&hexadecimal(id.origin.0));
     out.push(b'-');
-    push_decimal(out, id.seq as usize);
+    push_decimal(out, id.seq);
+}
+
+/// Sixteen digits, eight at a time: each half's nibbles are spread over the bytes of one
+/// word, where those above nine are told by the carry of an addition of six.
+fn hexadecimal(number: u64) -> [u8; 16] {
+    let eight = |half: u64| {
+        let pairs = (half | half << 16) & 0x0000_ffff_0000_ffff;
+        let bytes = (pairs | pairs << 8) & 0x00ff_00ff_00ff_00ff;
+        let nibbles = (bytes | bytes << 4) & 0x0f0f_0f0f_0f0f_0f0f;
+        let letters = (nibbles + 0x0606_0606_0606_0606) >> 4 & 0x0101_0101_0101_0101;
+        nibbles + 0x3030_3030_3030_3030 + letters * u64::from(b'a' - b'0' - 10)
+    };
+    let digits = u128::from(eight(number >> 32)) << 64 | u128::from(eight(number & 0xffff_ffff));
+    digits.to_be_bytes()
 }
 
 /// Channel names need no escaping: the set of their bytes has none that JSON minds.
@@ -112,13 +126,6 @@ fn write_names<'a>(names: impl Iterator<Item = &'a str>, out: &mut Vec<u8>) {
 }
 
 fn write_string(text: &str, out: &mut Vec<u8>) {
-    if text.bytes().all(|byte| byte >= b' ' && byte != b'"' && byte != b'\\') {
-        // Most text needs no escaping, and finding that out is cheaper than escaping it.
-        out.push(b'"');
-        out.extend_from_slice(text.as_bytes());
-        out.push(b'"');
-        return;
-    }
     // Writing a string into memory cannot fail.
     let _ = serde_json::to_writer(out, text);
 }

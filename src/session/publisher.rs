@@ -14,7 +14,7 @@ use serde_json::value::RawValue;
 
 use super::answer::write_id;
 use super::subscriber::{parse_channels, whole_number};
-use crate::channel::message::{ChannelNames, Form, Publication};
+use crate::channel::message::{Body, ChannelNames, Publication};
 use crate::channel::queue::Receipt;
 use crate::error::{Refusal, Refused};
 use crate::ids::ChannelName;
@@ -43,13 +43,12 @@ pub enum Acknowledge {
 /// `POST /pub/{channels}`: the body is one message for all these channels.
 pub fn parse_publication(segment: &str, head: &RequestHead, body: &[u8]) -> Result<Publication, Refused> {
     refuse_coding(head)?;
-    let (media_type, form) = parse_type(head.content_type, body)?;
+    let (media_type, body) = parse_type(head.content_type, body)?;
     let ttl = parameter(head, "ttl").or(head.ttl);
     Ok(Publication {
         channels: parse_names(segment)?,
         media_type,
-        form,
-        body: body.into(),
+        body,
         ttl_ms: ttl.map(parse_ttl).transpose()?,
         idempotency_key: head.idempotency_key.map(parse_key).transpose()?,
     })
@@ -119,17 +118,33 @@ const PLAIN_TEXT: &str = "text/plain";
 const JSON: &str = "application/json";
 const BYTES: &str = "application/octet-stream";
 
-/// The media type and the form of a body.
-fn parse_type(given: Option<&[u8]>, body: &[u8]) -> Result<(Cow<'static, str>, Form), Refused> {
-    let Some(given) = given else {
-        return Ok(match std::str::from_utf8(body) {
-            Ok(_) => (PLAIN_TEXT.into(), Form::Text),
-            Err(_) => (BYTES.into(), Form::Binary),
-        });
-    };
-    let media_type = check_type(given)?;
-    let form = form_of(media_type, body)?;
-    Ok((intern(media_type), form))
+/// A message's media type and its body.
+type TypedBody = (Cow<'static, str>, Body);
+
+/// The media type of a body, and the body as what that says it is.
+fn parse_type(given: Option<&[u8]>, body: &[u8]) -> Result<TypedBody, Refused> {
+    match given {
+        None => Ok(match text_or_bytes(body.into()) {
+            body @ Body::Binary(_) => (BYTES.into(), body),
+            body => (PLAIN_TEXT.into(), body),
+        }),
+        // What most publishers send needs no looking at.
+        Some(given) if given == PLAIN_TEXT.as_bytes() => {
+            Ok((PLAIN_TEXT.into(), text_or_bytes(body.into())))
+        }
+        Some(given) => {
+            let media_type = check_type(given)?;
+            Ok((intern(media_type), body_of(media_type, body.into())?))
+        }
+    }
+}
+
+/// Text if it is text, else bytes.
+fn text_or_bytes(bytes: Cow<[u8]>) -> Body {
+    match String::from_utf8(bytes.into_owned()) {
+        Ok(text) => Body::text(text.into()),
+        Err(other) => Body::Binary(other.into_bytes().into()),
+    }
 }
 
 fn check_type(given: &[u8]) -> Result<&str, Refused> {
@@ -150,21 +165,19 @@ fn intern(media_type: &str) -> Cow<'static, str> {
     }
 }
 
-/// Whether a body of that type is embedded as JSON, as text, or in base64.
-fn form_of(media_type: &str, body: &[u8]) -> Result<Form, Refused> {
-    if media_type == PLAIN_TEXT {
-        let text = std::str::from_utf8(body).is_ok();
-        return Ok(if text { Form::Text } else { Form::Binary });
-    }
+/// A body of that type: embedded as JSON, as text, or in base64.
+fn body_of(media_type: &str, bytes: Cow<[u8]>) -> Result<Body, Refused> {
     let mut parts = media_type.split(';');
     let essence = parts.next().unwrap_or("").trim().to_ascii_lowercase();
     if essence == JSON || essence.ends_with("+json") {
-        check_json(body)?;
-        return Ok(Form::Json);
+        check_json(&bytes)?;
+        let text = String::from_utf8(bytes.into_owned()).map_err(|_| Refusal::JsonInvalid)?;
+        return Ok(Body::Json(text.into()));
     }
-    let foreign = parts.any(|part| is_foreign_charset(part.trim()));
-    let text = is_text(&essence) && !foreign && std::str::from_utf8(body).is_ok();
-    Ok(if text { Form::Text } else { Form::Binary })
+    if is_text(&essence) && !parts.any(|part| is_foreign_charset(part.trim())) {
+        return Ok(text_or_bytes(bytes));
+    }
+    Ok(Body::Binary(bytes.into_owned().into()))
 }
 
 fn is_text(essence: &str) -> bool {
@@ -292,11 +305,10 @@ fn parse_item(text: &[u8]) -> Result<Publication, Refused> {
     let members: Members = serde_json::from_slice(text)
         .map_err(|_| Refused::because(Refusal::JsonShape, "A publication is a JSON object."))?;
     refuse_unknown(&members, &["channel", "channels", "data", "type", "encoding", "ttl", "key"])?;
-    let (media_type, form, body) = item_body(&members)?;
+    let (media_type, body) = item_body(&members)?;
     Ok(Publication {
         channels: item_channels(&members)?,
         media_type,
-        form,
         body,
         ttl_ms: number_member(&members, "ttl")?.map(parse_ttl).transpose()?,
         idempotency_key: text_member(&members, "key")?.map(|key| parse_key(key.as_bytes())).transpose()?,
@@ -316,8 +328,6 @@ fn item_channels(members: &Members) -> Result<ChannelNames, Refused> {
     if names.is_empty() { Err(Refusal::ChannelInvalid.into()) } else { Ok(names) }
 }
 
-/// A message's media type, its form and its bytes.
-type TypedBody = (Cow<'static, str>, Form, Box<[u8]>);
 
 /// The body of an item: base64 of anything, a string as text, anything else as JSON.
 fn item_body(members: &Members) -> Result<TypedBody, Refused> {
@@ -325,7 +335,7 @@ fn item_body(members: &Members) -> Result<TypedBody, Refused> {
     let media_type = text_member(members, "type")?;
     let media_type = media_type.as_deref().map(|given| check_type(given.as_bytes())).transpose()?;
     let text: Option<String> = serde_json::from_str(data).ok();
-    let (body, assumed) = match (text_member(members, "encoding")?.as_deref(), text) {
+    let (bytes, assumed): (Vec<u8>, _) = match (text_member(members, "encoding")?.as_deref(), text) {
         (Some("base64"), Some(text)) => {
             let bytes = STANDARD.decode(text);
             (bytes.map_err(|_| Refused::because(Refusal::JsonShape, "\"data\" is not base64."))?, BYTES)
@@ -340,8 +350,7 @@ fn item_body(members: &Members) -> Result<TypedBody, Refused> {
         }
     };
     let media_type = media_type.unwrap_or(assumed);
-    let form = form_of(media_type, &body)?;
-    Ok((intern(media_type), form, body.into()))
+    Ok((intern(media_type), body_of(media_type, bytes.into())?))
 }
 
 fn is_json(media_type: &str) -> bool {
@@ -406,7 +415,7 @@ pub fn write_receipt(receipt: &Receipt, out: &mut Vec<u8>) {
     out.extend_from_slice(b"{\"id\":\"");
     write_id(receipt.id, out);
     out.extend_from_slice(b"\",\"time\":");
-    push_decimal(out, receipt.time.0 as usize);
+    push_decimal(out, receipt.time.0);
     out.extend_from_slice(b",\"subscribers\":");
     push_decimal(out, receipt.subscribers);
     out.extend_from_slice(if receipt.duplicate { b",\"duplicate\":true}" } else { b"}" });

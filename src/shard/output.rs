@@ -405,7 +405,7 @@ pub fn full_house(now: Now) -> Vec<u8> {
     let mut body = Vec::new();
     write_problem_body(Refusal::Overloaded, Some("This node has no room for another connection."), &mut body);
     let mut retry = Vec::new();
-    push_decimal(&mut retry, RETRY_AFTER_S as usize);
+    push_decimal(&mut retry, RETRY_AFTER_S);
     let mut out = Vec::new();
     let head = Head {
         status: 503,

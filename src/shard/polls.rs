@@ -99,7 +99,7 @@ impl Shard {
         let notices = Notices { gap: reading.gap, reset: start.reset, closed: &closed };
         let news = is_news(&reading, start.after.as_ref()) || start.reset || !closed.is_empty();
         if news || poll.timeout_s == 0 || head.method == Method::Head || self.holds_no_more(now) {
-            let bytes: usize = reading.messages.iter().map(|carried| carried.message.embedded_bytes()).sum();
+            let bytes: usize = reading.messages.iter().map(|carried| carried.message.body.embedded_bytes()).sum();
             self.make_room(bytes)?;
             self.answer_now(index, &reading, &names, notices, now);
             Ok(())

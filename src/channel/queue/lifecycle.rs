@@ -88,10 +88,10 @@ impl MessageQueue {
             return Err(Refusal::ChannelsExhausted.into());
         }
         self.generation = self.generation.wrapping_add(1);
-        let mut channel = Channel::new(name.clone(), self.generation, birth, ttl_ms, now);
+        let mut channel = Channel::new(name, self.generation, birth, ttl_ms, now);
         channel.after_forgetting = !self.forgotten.is_empty();
         let ix = ChannelIx(self.channels.insert(channel) as u32);
-        self.names.insert(name, ix);
+        self.names.insert(ix, &self.channels);
         self.schedule(ix, now);
         Ok(ix)
     }
@@ -99,7 +99,7 @@ impl MessageQueue {
     /// Takes a channel out; its messages are no longer cached.
     pub(super) fn remove(&mut self, ix: ChannelIx) -> Channel {
         let channel = self.channels.remove(ix.0 as usize);
-        self.names.remove(channel.name.as_str());
+        self.names.remove(channel.name.as_str(), ix);
         if let Some(history) = channel.history() {
             self.account((history.count(), history.bytes()), (0, 0));
         }

@@ -29,7 +29,6 @@ impl MessageQueue {
             expires: now.tick.plus_ms(ttl_ms),
             channels: publication.channels,
             media_type: publication.media_type,
-            form: publication.form,
             body: publication.body,
         });
         let subscribers = self.count_subscribers(&places);

@@ -4,7 +4,7 @@ mod arbitrary;
 mod bounds;
 
 use super::*;
-use crate::channel::message::{Form, Publication};
+use crate::channel::message::{Body, Publication};
 use crate::limits::{IDEMPOTENCY_MS, TOMBSTONE_MS, TOMBSTONES_MAX};
 
 const ORIGIN: Origin = Origin(5);
@@ -40,8 +40,7 @@ fn publication(channels: &str, len: usize) -> Publication {
     Publication {
         channels: channels.split(',').map(name).collect(),
         media_type: "text/plain".into(),
-        form: Form::Text,
-        body: vec![b'x'; len].into(),
+        body: Body::text("x".repeat(len).into()),
         ttl_ms: None,
         idempotency_key: None,
     }
@@ -202,7 +201,7 @@ fn subscribers_are_counted_once_and_stirred_once() {
     assert_eq!(queue.publish(publication("a,b,c", 1), START).unwrap().subscribers, 2);
     publish(&mut queue, "a", START);
     assert!(queue.has_news());
-    assert_eq!(queue.take_stirred(), [a, b]);
+    assert_eq!(queue.take_stirred()[..], [a, b]);
     assert!(!queue.has_news());
     assert_eq!(queue.take_subscribers(b).len(), 2);
     assert_eq!(queue.publish(publication("b", 1), START).unwrap().subscribers, 0);

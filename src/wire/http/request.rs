@@ -187,9 +187,8 @@ fn parse_whole(input: &[u8]) -> Option<Parsed<'_>> {
     // httparse takes single blanks only, so the line's length follows from its parts.
     let line_len = method.len() + target.len() + " HTTP/1.1".len() + 1;
     let field_bytes = len.saturating_sub(line_len + 4);
-    if line_len > REQUEST_LINE_BYTES_MAX
-        || field_bytes > HEADER_BYTES_MAX
-        || syntax::has_bare_lf(text.get(..len)?)
+    let text = text.get(..len)?;
+    if line_len > REQUEST_LINE_BYTES_MAX || field_bytes > HEADER_BYTES_MAX || syntax::has_bare_lf(text, request.headers)
     {
         return None;
     }

@@ -63,7 +63,7 @@ impl Head<'_> {
     /// of every answer, where formatting would cost more than all the rest.
     pub fn write(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(b"HTTP/1.1 ");
-        push_decimal(out, usize::from(self.status));
+        push_decimal(out, self.status);
         out.push(b' ');
         out.extend_from_slice(reason_phrase(self.status).as_bytes());
         out.extend_from_slice(b"\r\nDate: ");
@@ -116,7 +116,7 @@ pub fn write_problem_body(refusal: Refusal, specific: Option<&str>, out: &mut Ve
     out.extend_from_slice(br#"{"type":"about:blank","title":""#);
     out.extend_from_slice(refusal.title().as_bytes());
     out.extend_from_slice(br#"","status":"#);
-    push_decimal(out, usize::from(refusal.status()));
+    push_decimal(out, refusal.status());
     out.extend_from_slice(br#","detail":"#);
     // Writing a string into memory cannot fail.
     let _ = serde_json::to_writer(&mut *out, detail);
@@ -124,18 +124,8 @@ pub fn write_problem_body(refusal: Refusal, specific: Option<&str>, out: &mut Ve
 }
 
 /// Appends a number in decimal.
-pub fn push_decimal(out: &mut Vec<u8>, mut number: usize) {
-    let mut digits = [0; 20];
-    let mut used = 0;
-    for digit in digits.iter_mut().rev() {
-        *digit = b'0' + (number % 10) as u8;
-        used += 1;
-        number /= 10;
-        if number == 0 {
-            break;
-        }
-    }
-    out.extend_from_slice(digits.split_at(digits.len() - used).1);
+pub fn push_decimal(out: &mut Vec<u8>, number: impl itoa::Integer) {
+    out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
 }
 
 fn push_field(out: &mut Vec<u8>, name: &str, value: &str) {

@@ -1,7 +1,7 @@
 //! What is obviously right: plain lists, gathered and sorted.
 
 use super::*;
-use crate::channel::message::Form;
+use crate::channel::message::Body;
 
 pub fn message(id: MessageId, time: u64, expires: Tick, len: usize) -> Arc<Message> {
     Arc::new(Message {
@@ -10,8 +10,7 @@ pub fn message(id: MessageId, time: u64, expires: Tick, len: usize) -> Arc<Messa
         expires,
         channels: Default::default(),
         media_type: "text/plain".into(),
-        form: Form::Text,
-        body: vec![b'x'; len].into(),
+        body: Body::text("x".repeat(len).into()),
     })
 }
 
@@ -144,7 +143,7 @@ pub fn read(rooms: &[Option<&Room>], wanted: &Wanted, head: &VersionVector, now:
     for message in all {
         let too_late = message.time > wanted.until;
         let no_room = messages.len() >= wanted.messages_max
-            || !messages.is_empty() && message.embedded_bytes() > bytes_left;
+            || !messages.is_empty() && message.body.embedded_bytes() > bytes_left;
         full |= !too_late && no_room;
         if too_late || full {
             // From here on nothing of that origin was examined.
@@ -152,7 +151,7 @@ pub fn read(rooms: &[Option<&Room>], wanted: &Wanted, head: &VersionVector, now:
             examined.set(message.id.origin, upto);
             continue;
         }
-        bytes_left = bytes_left.saturating_sub(message.embedded_bytes());
+        bytes_left = bytes_left.saturating_sub(message.body.embedded_bytes());
         messages.push((message.id, carriers(rooms, message.id)));
     }
     Expected { messages, examined }

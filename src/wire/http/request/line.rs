@@ -45,16 +45,19 @@ impl<'a> RequestLine<'a> {
             Some(b'*') if target == "*" && method == Method::Options => (None, target),
             _ => split_absolute(target).ok_or(Refusal::TargetInvalid)?,
         };
-        let (path, query) = match local.split_once('?') {
-            Some((path, query)) => (path, Some(query)),
+        let (path, query) = match local.bytes().position(|byte| byte == b'?') {
+            Some(at) => {
+                let (path, query) = local.split_at(at);
+                (path, query.get(1..))
+            }
             None => (local, None),
         };
         Ok(RequestLine { method, version, path: if path.is_empty() { "/" } else { path }, query, authority })
     }
 }
 
-/// Visible ASCII without `#`: a fragment is never sent (RFC 9110 §7.1). Folds, as
-/// [`syntax::has_bare_lf`] does, for speed.
+/// Visible ASCII without `#`: a fragment is never sent (RFC 9110 §7.1). Folds
+/// instead of stopping early, which lets the compiler look at sixteen bytes at a time.
 fn is_target_text(target: &[u8]) -> bool {
     let bad =
         target.iter().fold(0, |bad, &byte| bad | u8::from(!byte.is_ascii_graphic()) | u8::from(byte == b'#'));
@@ -96,11 +99,20 @@ pub(super) fn is_host(text: &[u8]) -> bool {
             None => false,
         },
         _ => {
-            let end = text.iter().position(|&byte| byte == b':');
-            let (name, port) = text.split_at(end.unwrap_or(text.len()));
-            is_registered_name(name) && is_port(port) && (!name.is_empty() || port.is_empty())
+            let plain = text.iter().position(|&byte| !NAME_BYTES[usize::from(byte)]);
+            match text.split_at(plain.unwrap_or(text.len())) {
+                (_, []) => true,
+                (name, port @ [b':', ..]) => is_port(port) && !name.is_empty(),
+                (_, rest) => is_encoded_host(text.len() - rest.len(), text),
+            }
         }
     }
+}
+
+/// A host with percent-encodings, the first of them perhaps at `from`; rare, so it may be slow.
+fn is_encoded_host(from: usize, text: &[u8]) -> bool {
+    let (name, port) = text.split_at(text.iter().position(|&byte| byte == b':').unwrap_or(text.len()));
+    name.get(from..).is_some_and(is_encoded_name) && is_port(port)
 }
 
 /// Nothing, or a colon and a port number; the number may be missing (RFC 3986 §3.2.3).
@@ -118,15 +130,7 @@ fn is_ip_literal(text: &[u8]) -> bool {
     text.contains(&b':') && text.iter().all(|&byte| byte.is_ascii_hexdigit() || byte == b':' || byte == b'.')
 }
 
-/// A reg-name or an IPv4 address (RFC 3986 §3.2.2).
-fn is_registered_name(text: &[u8]) -> bool {
-    match text.iter().position(|&byte| !NAME_BYTES[usize::from(byte)]) {
-        None => true,
-        Some(percent) => is_encoded_name(text.get(percent..).unwrap_or_default()),
-    }
-}
-
-/// The rest of a reg-name from its first percent-encoding on; rare, so it may be slow.
+/// The rest of a reg-name (RFC 3986 §3.2.2) from its first percent-encoding on.
 fn is_encoded_name(mut text: &[u8]) -> bool {
     loop {
         text = match text {

@@ -47,7 +47,7 @@ pub fn parse_response(input: &[u8]) -> Result<Option<ResponseHead>, Malformed> {
     let (Some(status), Some(version)) = (response.code, response.version) else {
         return Err(Malformed);
     };
-    if syntax::has_bare_lf(input.get(..len).unwrap_or_default()) || status < 100 {
+    if syntax::has_bare_lf(input.get(..len).unwrap_or_default(), response.headers) || status < 100 {
         return Err(Malformed);
     }
     let mut head = ResponseHead {
