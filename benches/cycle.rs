@@ -1,6 +1,6 @@
 //! The price of one delivery and its re-poll in user space alone: a [`Shard`] driven
-//! without sockets. `cargo bench --bench cycle`; `--smoke` runs it once, small;
-//! `--only=one` and `--only=each` run one of the two.
+//! without sockets. `cargo bench --bench cycle`; `--smoke` runs it once, small; `--only=one`
+//! and `--only=each` run one of the two, `--polls=N` and `--rounds=N` say how much.
 //!
 //! Beside `delivery`, which has the kernel's share too, this one shows what a change to
 //! the code does, and gives callgrind something that ends by itself.
@@ -134,19 +134,17 @@ fn measure(name: &str, polls: usize, channels: usize, rounds: usize) {
     );
 }
 
+/// The value of `--name=value` on the command line.
+fn option(name: &str) -> Option<String> {
+    std::env::args().find_map(|argument| Some(argument.strip_prefix(name)?.strip_prefix('=')?.to_owned()))
+}
+
 fn main() {
     let smoke = std::env::args().any(|argument| argument == "--smoke");
-    let (polls, rounds) = if smoke {
-        (100, 2)
-    } else {
-        (
-            std::env::args()
-                .find_map(|a| a.strip_prefix("--polls=").map(|n| n.parse().unwrap()))
-                .unwrap_or(16_000),
-            15,
-        )
-    };
-    let only = std::env::args().find_map(|a| a.strip_prefix("--only=").map(str::to_owned));
+    let number = |name, usual| option(name).map_or(usual, |text| text.parse().expect("a number"));
+    let polls = number("--polls", if smoke { 100 } else { 16_000 });
+    let rounds = number("--rounds", if smoke { 2 } else { 15 });
+    let only = option("--only");
     for (name, word, channels) in [("one channel", "one", 1), ("a channel each", "each", polls)] {
         if only.as_deref().is_none_or(|only| only == word) {
             measure(name, polls, channels, rounds);
