@@ -91,6 +91,11 @@ pub const LINGER_BYTES_MAX: usize = 256 * 1024;
 /// sends in a row is delivered before the next bufferful is read, while it is still in the
 /// processor's caches (with 64 KiB, 16,000 channels cost a quarter more).
 pub const SCRATCH_BYTES: usize = 26 * 1024;
+/// Polls that are read before the first of them is looked at. The processor's caches hold either
+/// the kernel's code that receives or ours that understands, so each does many in a row.
+pub const GATHERED_MAX: usize = 16;
+/// What is read of each, in bytes; of a longer one the rest is read afterwards.
+pub const GATHERED_BYTES: usize = SCRATCH_BYTES / GATHERED_MAX;
 /// Answers gathered for one connection before its requests wait, in bytes.
 pub const OUTPUT_BYTES_MAX: usize = 256 * 1024;
 /// A body while it arrives may be buffered up to this, in bytes, whatever the configuration says.
@@ -133,10 +138,15 @@ pub const USER_TIMEOUT_MS: u64 = 35_000;
 /// Seconds that a shed request is told to wait (Retry-After).
 pub const RETRY_AFTER_S: u64 = 2;
 
-/// Bodies up to this many bytes are copied behind each variant of their head.
-pub const JOINED_BYTES_MAX: usize = 4 * 1024;
-/// Buffers of answers that are kept for the next.
-pub const SPARE_BUFFERS_MAX: usize = 64;
+/// Entries of evicted messages that may stand in the order of eviction beside as many of cached ones.
+pub const EVICTION_SLACK: usize = 1_024;
+/// Entries of that order that a publication looks at while there are too many.
+pub const EVICTION_SWEEP: usize = 4;
+
+/// Room before a shared body for its head, in bytes; a longer head goes out as a piece of its own.
+pub const HEAD_ROOM_BYTES: usize = 320;
+/// Buffers of answers that are kept for the next: one for each publication of a read.
+pub const SPARE_BUFFERS_MAX: usize = 256;
 /// The largest buffer that is kept for the next answer, in bytes.
 pub const SPARE_BYTES_MAX: usize = 4 * 1024;
 /// While draining, a connection without a request is closed after this long, in milliseconds.

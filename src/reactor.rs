@@ -2,7 +2,7 @@
 //!
 //! It knows readiness and bytes, and nothing of what they mean: whatever happens is handed
 //! to the [`Shard`], and whatever the shard has to send is sent. One tick: wait; read what is
-//! ready; let time pass; write; close what is over; accept.
+//! ready, polls by the handful; let time pass; write; close what is over; accept.
 //!
 //! Every socket is registered once, edge-triggered, for reading; for writing only while it
 //! is blocked. What a tick leaves unfinished stands on our own lists, not the kernel's.
@@ -12,6 +12,7 @@ pub mod listen;
 use std::fs::File;
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::net::Shutdown;
+use std::ops::Range;
 use std::time::Duration;
 
 use mio::event::Event;
@@ -20,8 +21,8 @@ use mio::{Events, Interest, Poll, Token};
 
 use crate::ids::ConnId;
 use crate::limits::{
-    ACCEPT_PAUSE_MS, ACCEPTS_PER_TICK, DRAIN_LAST_MS, EVENTS_PER_TICK, EVICTIONS_PER_TICK, LISTED_ENOUGH,
-    READS_PER_TICK, SCRATCH_BYTES, WARNING_MS, WRITES_PER_TICK,
+    ACCEPT_PAUSE_MS, ACCEPTS_PER_TICK, DRAIN_LAST_MS, EVENTS_PER_TICK, EVICTIONS_PER_TICK, GATHERED_BYTES,
+    GATHERED_MAX, LISTED_ENOUGH, READS_PER_TICK, SCRATCH_BYTES, WARNING_MS, WRITES_PER_TICK,
 };
 use crate::session::route::Door;
 use crate::shard::output::full_house;
@@ -47,6 +48,12 @@ struct Socket {
     generation: u32,
 }
 
+/// What was read of a connection.
+struct Gathered {
+    id: ConnId,
+    len: usize,
+}
+
 /// Whether a read should go on until the socket says that it has no more.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Until {
@@ -65,6 +72,8 @@ pub struct Reactor {
     listeners: Vec<Listener>,
     sockets: Vec<Option<Socket>>,
     scratch: Box<[u8]>,
+    /// Input that stands in the scratch buffer, each in its part, and is not handed over yet.
+    gathered: Vec<Gathered>,
     /// Given up for a moment when descriptors are exhausted, so that a caller can be told.
     reserve: Option<File>,
     /// No accepting before this moment.
@@ -94,6 +103,7 @@ impl Reactor {
             listeners: Vec::new(),
             sockets: Vec::new(),
             scratch: vec![0; SCRATCH_BYTES].into_boxed_slice(),
+            gathered: Vec::with_capacity(GATHERED_MAX),
             reserve: reserve(),
             accept_pause: Tick(0),
             orders: None,
@@ -128,6 +138,7 @@ impl Reactor {
             for event in &events {
                 self.handle_event(event);
             }
+            self.hand_over();
             self.shard.handle_time(self.now);
             self.serve_listed();
             self.close_freed();
@@ -210,6 +221,8 @@ impl Reactor {
                 // What was read became a held poll, whose end the kernel will not tell again.
                 self.shard.handle_end_of_input(id);
             }
+        } else if event.is_readable() && self.shard.expects_poll(id) {
+            self.gather(id);
         } else if event.is_readable() {
             self.read(id, Until::Short);
         }
@@ -219,7 +232,46 @@ impl Reactor {
 // -- Reading and writing -----------------------------------------------------------
 
 impl Reactor {
+    /// Reads what is probably a poll, to be handed over together with others.
+    fn gather(&mut self, id: ConnId) {
+        if !self.shard.wants_input(id) {
+            return;
+        }
+        let part = part_of_scratch(self.gathered.len(), GATHERED_BYTES);
+        let Some(socket) = stream(&mut self.sockets, id) else { return };
+        let Some(part) = self.scratch.get_mut(part) else { return };
+        match socket.read(part) {
+            Ok(0) => {
+                self.shard.handle_end_of_input(id);
+                self.flush(id);
+            }
+            Ok(len) => self.gathered.push(Gathered { id, len }),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+            Err(error) if error.kind() == ErrorKind::Interrupted => self.shard.handle_more_to_read(id),
+            Err(_) => self.shard.handle_gone(id),
+        }
+        if self.gathered.len() == GATHERED_MAX {
+            self.hand_over();
+        }
+    }
+
+    /// Hands over what was gathered.
+    fn hand_over(&mut self) {
+        for at in 0..self.gathered.len() {
+            let Some(Gathered { id, len }) = self.gathered.get(at) else { return };
+            let (id, len) = (*id, *len);
+            let input = self.scratch.get(part_of_scratch(at, len)).unwrap_or_default();
+            self.shard.handle_input(id, input, self.now);
+            self.flush(id);
+            if len == GATHERED_BYTES {
+                self.shard.handle_more_to_read(id);
+            }
+        }
+        self.gathered.clear();
+    }
+
     fn read(&mut self, id: ConnId, until: Until) {
+        self.hand_over();
         for _ in 0..READS_PER_TICK {
             if !self.shard.wants_input(id) {
                 return;
@@ -309,6 +361,12 @@ impl Reactor {
             }
         }
     }
+}
+
+/// Where in the scratch buffer the `at`-th gathered input stands.
+fn part_of_scratch(at: usize, len: usize) -> Range<usize> {
+    let from = at * GATHERED_BYTES;
+    from..from + len
 }
 
 /// The stream of a connection, if the slot is still that connection's.

@@ -228,6 +228,15 @@ impl Shard {
         wants
     }
 
+    /// Whether what comes next on it is a poll, as far as one can know: a short request.
+    pub fn expects_poll(&self, id: ConnId) -> bool {
+        let expects = |index| {
+            let slot = self.slot(index);
+            slot.state == State::Idle && slot.door == Door::Public && slot.side == NOWHERE
+        };
+        self.find(id).is_some_and(expects)
+    }
+
     /// The socket may hold more input than was read in this tick: come back to it.
     pub fn handle_more_to_read(&mut self, id: ConnId) {
         if let Some(index) = self.find(id) {

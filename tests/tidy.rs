@@ -45,23 +45,33 @@ fn read(path: impl AsRef<Path>) -> String {
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// All files of `src` but those that hold tests.
+/// All files of the server but those that hold tests.
 fn sources() -> Vec<Source> {
+    sources_below("src")
+}
+
+/// The server's files, the load tools' and the benches'.
+fn all_sources() -> Vec<Source> {
+    ["src", "tools/src", "benches"].into_iter().flat_map(sources_below).collect()
+}
+
+fn sources_below(directory: &str) -> Vec<Source> {
+    let directory = root().join(directory);
     let mut found = Vec::new();
-    collect(&root().join("src"), &mut found);
+    collect(&directory, &mut found);
     found.sort();
     let is_test = |path: &str| path.ends_with("/tests.rs") || path.contains("/tests/");
     let sources: Vec<Source> = found
         .into_iter()
-        .map(|path| path.strip_prefix(root().join("src")).unwrap().to_str().unwrap().to_string())
+        .map(|path| path.strip_prefix(&directory).unwrap().to_str().unwrap().to_string())
         .filter(|path| !is_test(path))
         .map(|path| {
-            let text = read(format!("src/{path}"));
+            let text = read(directory.join(&path));
             let code = without_tests(&without_text(&text));
             Source { path, lines: text.lines().count(), code }
         })
         .collect();
-    assert!(sources.len() > 20, "only {} files were found", sources.len());
+    assert!(!sources.is_empty(), "nothing was found in {}", directory.display());
     sources
 }
 
@@ -245,7 +255,7 @@ fn everything_has_its_place() {
 
 #[test]
 fn files_are_not_too_long() {
-    let long: Vec<String> = sources()
+    let long: Vec<String> = all_sources()
         .iter()
         .filter(|source| source.lines > FILE_LINES_MAX)
         .map(|source| format!("{}: {} lines of at most {FILE_LINES_MAX}", source.path, source.lines))
@@ -256,7 +266,7 @@ fn files_are_not_too_long() {
 #[test]
 fn functions_are_not_too_long() {
     let mut long = Vec::new();
-    for Source { path, code, .. } in sources() {
+    for Source { path, code, .. } in all_sources() {
         for (at, _) in code.match_indices("fn ").filter(|(at, _)| begins_word(&code, *at)) {
             let rest = &code[at..];
             let (Some(open), semicolon) = (rest.find('{'), rest.find(';')) else { continue };
@@ -274,6 +284,14 @@ fn functions_are_not_too_long() {
 
 fn begins_word(code: &str, at: usize) -> bool {
     at.checked_sub(1).is_none_or(|before| !is_word_byte(code.as_bytes()[before]))
+}
+
+#[test]
+fn the_tools_keep_their_unsafe_code_together() {
+    let named = |source: &Source| source.path != "sys.rs" && names(&source.code, "unsafe ");
+    let wrong: Vec<String> =
+        sources_below("tools/src").into_iter().filter(named).map(|source| source.path).collect();
+    assert!(wrong.is_empty(), "unsafe code belongs into tools/src/sys.rs: {wrong:?}");
 }
 
 // -- Bounds and documents ----------------------------------------------------------

@@ -375,6 +375,7 @@ enum Taken {
 /// One strand needs no merging.
 fn take_all(reading: &mut Reading, place: &mut Place, wanted: &Wanted, now: Tick) {
     let mut budget = Budget::of(wanted);
+    reading.messages.reserve((place.strand.messages.len() - place.at).min(wanted.messages_max));
     while let Some(message) = place.message() {
         if reading.take(message, place.history, wanted, &mut budget, now) == Taken::No {
             return;
@@ -444,7 +445,9 @@ impl Reading {
             self.gap |= wanted.after.is_some();
             return Taken::Yes;
         }
-        if message.time > wanted.until || !budget.fits(message.body.embedded_bytes(), self.messages.is_empty()) {
+        if message.time > wanted.until
+            || !budget.fits(message.body.embedded_bytes(), self.messages.is_empty())
+        {
             self.hold_back(message.id);
             return Taken::No;
         }

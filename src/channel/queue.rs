@@ -7,6 +7,7 @@
 //! Invariant: `head` covers exactly what was applied; every entry of this node's log has
 //! its own number, contiguous from 1.
 
+mod eviction;
 mod expiry;
 mod lifecycle;
 mod names;
@@ -18,6 +19,7 @@ use std::collections::{BinaryHeap, HashMap, VecDeque};
 use slab::Slab;
 use smallvec::SmallVec;
 
+use self::eviction::EvictionOrder;
 use self::names::Names;
 use super::channel::{Birth, Channel};
 use super::history::{self, History, Reading, Wanted};
@@ -106,14 +108,6 @@ pub struct Closed {
 /// Channels that have news; what one publication stirs needs no heap.
 pub type Stirred = SmallVec<[ChannelIx; 4]>;
 
-/// A cached message's place in the order of eviction.
-#[derive(Clone, Copy, Debug)]
-struct Cached {
-    id: MessageId,
-    channel: ChannelIx,
-    generation: u32,
-}
-
 /// What remains of a closed channel while its name answers 410.
 #[derive(Debug)]
 struct Tombstone {
@@ -144,7 +138,7 @@ pub struct MessageQueue {
     /// Entries of forgotten channels: a cursor that has not examined them may have
     /// missed something on a channel that was born since.
     forgotten: VersionVector,
-    eviction_order: VecDeque<Cached>,
+    eviction_order: EvictionOrder,
     cached_messages: usize,
     cached_bytes: usize,
     stirred: Stirred,
@@ -172,7 +166,7 @@ impl MessageQueue {
             tombstones: HashMap::new(),
             tombstone_order: VecDeque::new(),
             forgotten: VersionVector::default(),
-            eviction_order: VecDeque::new(),
+            eviction_order: EvictionOrder::default(),
             cached_messages: 0,
             cached_bytes: 0,
             stirred: Stirred::new(),

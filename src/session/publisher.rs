@@ -66,6 +66,9 @@ pub fn parse_acknowledge(head: &RequestHead) -> Result<Acknowledge, Refused> {
 
 /// The names of a path segment, each once.
 fn parse_names(segment: &str) -> Result<ChannelNames, Refused> {
+    if let Ok(name) = segment.parse() {
+        return Ok(ChannelNames::from_iter([name]));
+    }
     let channels = parse_channels(segment)?;
     let mut names = ChannelNames::new();
     channels.split(',').try_for_each(|name| push_name(name, &mut names))?;
@@ -129,9 +132,7 @@ fn parse_type(given: Option<&[u8]>, body: &[u8]) -> Result<TypedBody, Refused> {
             body => (PLAIN_TEXT.into(), body),
         }),
         // What most publishers send needs no looking at.
-        Some(given) if given == PLAIN_TEXT.as_bytes() => {
-            Ok((PLAIN_TEXT.into(), text_or_bytes(body.into())))
-        }
+        Some(given) if given == PLAIN_TEXT.as_bytes() => Ok((PLAIN_TEXT.into(), text_or_bytes(body.into()))),
         Some(given) => {
             let media_type = check_type(given)?;
             Ok((intern(media_type), body_of(media_type, body.into())?))
@@ -327,7 +328,6 @@ fn item_channels(members: &Members) -> Result<ChannelNames, Refused> {
     }
     if names.is_empty() { Err(Refusal::ChannelInvalid.into()) } else { Ok(names) }
 }
-
 
 /// The body of an item: base64 of anything, a string as text, anything else as JSON.
 fn item_body(members: &Members) -> Result<TypedBody, Refused> {

@@ -1,27 +1,39 @@
 //! Answers that many connections share: serialised once, counted, freed with the last.
 
-use crate::limits::{JOINED_BYTES_MAX, SPARE_BUFFERS_MAX, SPARE_BYTES_MAX};
+use crate::limits::{HEAD_ROOM_BYTES, SPARE_BUFFERS_MAX, SPARE_BYTES_MAX};
 use slab::Slab;
 
 /// One answer: a body, and the heads in which it goes out.
 ///
 /// The heads differ by what a request asked for (connection, CORS origin, preference);
-/// each variant is written once and kept with the answer. A short body stands behind its
-/// head in one piece, so that one plain `send` does.
+/// each variant is written once and kept with the answer. The first stands right before the
+/// body, so that one plain `send` does and nothing is copied; most answers have no other.
 #[derive(Debug)]
 pub struct Answer {
     users: u32,
-    body: Vec<u8>,
-    /// The variant that was asked for first; most answers have no other.
-    first: Option<Variant>,
+    /// Room for a head, and the body.
+    buffer: Vec<u8>,
+    /// Which variant's head stands in that room, and where it begins.
+    first: Option<(u16, usize)>,
+    /// Other variants, and heads that are too long for the room.
     others: Vec<Variant>,
 }
 
 #[derive(Debug)]
 struct Variant {
     key: u16,
-    /// The head, and behind it the body if that is short.
-    bytes: Vec<u8>,
+    head: Vec<u8>,
+}
+
+/// An answer's body while it is being written.
+#[derive(Debug)]
+pub struct Draft(Vec<u8>);
+
+impl Draft {
+    /// Where to append the body.
+    pub fn body(&mut self) -> &mut Vec<u8> {
+        &mut self.0
+    }
 }
 
 /// The answers that are on their way.
@@ -31,23 +43,23 @@ pub struct Answers {
     bytes: usize,
     /// Buffers of answers that are over, for the next.
     spare: Vec<Vec<u8>>,
+    /// Where a head is written before it is put into its place.
+    head: Vec<u8>,
 }
 
 impl Answers {
-    /// Adds an answer, used once by the caller.
-    pub fn add(&mut self, body: &[u8]) -> u32 {
-        self.bytes += size_of::<Answer>() + body.len();
-        let mut kept = self.spare.pop().unwrap_or_default();
-        kept.extend_from_slice(body);
-        self.answers.insert(Answer { users: 1, body: kept, first: None, others: Vec::new() }) as u32
+    /// Begins an answer.
+    pub fn draft(&mut self) -> Draft {
+        let mut buffer = self.spare.pop().unwrap_or_default();
+        buffer.resize(HEAD_ROOM_BYTES, 0);
+        Draft(buffer)
     }
 
-    /// Keeps a buffer for the next answer, if it is of a usual size and few are kept.
-    fn spare(&mut self, mut buffer: Vec<u8>) {
-        if self.spare.len() < SPARE_BUFFERS_MAX && buffer.capacity() <= SPARE_BYTES_MAX {
-            buffer.clear();
-            self.spare.push(buffer);
-        }
+    /// Adds an answer whose body is written, used once by the caller.
+    pub fn add(&mut self, draft: Draft) -> u32 {
+        let answer = Answer { users: 1, buffer: draft.0, first: None, others: Vec::new() };
+        self.bytes += answer.bytes();
+        self.answers.insert(answer) as u32
     }
 
     /// One user more.
@@ -61,10 +73,16 @@ impl Answers {
         answer.users -= 1;
         if answer.users == 0 {
             let answer = self.answers.remove(number as usize);
-            let variants: usize = answer.variants().map(|variant| variant.bytes.len()).sum();
-            self.bytes -= size_of::<Answer>() + answer.body.len() + variants;
-            self.spare(answer.body);
-            answer.first.into_iter().chain(answer.others).for_each(|variant| self.spare(variant.bytes));
+            self.bytes -= answer.bytes();
+            self.spare(answer.buffer);
+        }
+    }
+
+    /// Keeps a buffer for the next answer, if it is of a usual size and few are kept.
+    fn spare(&mut self, mut buffer: Vec<u8>) {
+        if self.spare.len() < SPARE_BUFFERS_MAX && buffer.capacity() <= SPARE_BYTES_MAX {
+            buffer.clear();
+            self.spare.push(buffer);
         }
     }
 
@@ -78,20 +96,14 @@ impl Answers {
         write_head: impl FnOnce(usize, &mut Vec<u8>),
     ) -> (&[u8], &[u8]) {
         let answer = &mut self.answers[number as usize];
-        if !answer.variants().any(|variant| variant.key == key) {
-            let mut bytes = self.spare.pop().unwrap_or_default();
-            write_head(answer.body.len(), &mut bytes);
-            if answer.is_joined() {
-                bytes.extend_from_slice(&answer.body);
-            }
-            self.bytes += bytes.len();
-            answer.keep(Variant { key, bytes });
+        if !answer.has(key) {
+            self.head.clear();
+            write_head(answer.body().len(), &mut self.head);
+            let before = answer.bytes();
+            answer.keep(key, &self.head);
+            self.bytes = self.bytes + answer.bytes() - before;
         }
-        let variant = answer.variants().find(|variant| variant.key == key);
-        let head = variant.map_or(&[][..], |variant| &variant.bytes);
-        let rest: &[u8] = if answer.is_joined() { &[] } else { &answer.body };
-        let in_rest = from.saturating_sub(head.len());
-        (head.get(from..).unwrap_or_default(), rest.get(in_rest..).unwrap_or_default())
+        answer.pieces(key, from)
     }
 
     /// Memory in use, in bytes.
@@ -111,20 +123,38 @@ impl Answers {
 }
 
 impl Answer {
-    fn variants(&self) -> impl Iterator<Item = &Variant> {
-        self.first.iter().chain(&self.others)
+    fn body(&self) -> &[u8] {
+        self.buffer.get(HEAD_ROOM_BYTES..).unwrap_or_default()
     }
 
-    fn keep(&mut self, variant: Variant) {
-        match self.first {
-            None => self.first = Some(variant),
-            Some(_) => self.others.push(variant),
+    fn bytes(&self) -> usize {
+        let heads: usize = self.others.iter().map(|variant| variant.head.len()).sum();
+        size_of::<Answer>() + self.buffer.len() + heads
+    }
+
+    fn has(&self, key: u16) -> bool {
+        self.first.is_some_and(|first| first.0 == key) || self.others.iter().any(|variant| variant.key == key)
+    }
+
+    fn keep(&mut self, key: u16, head: &[u8]) {
+        let start = HEAD_ROOM_BYTES.checked_sub(head.len()).filter(|_| self.first.is_none());
+        match start.and_then(|start| Some((start, self.buffer.get_mut(start..HEAD_ROOM_BYTES)?))) {
+            Some((start, room)) => {
+                room.copy_from_slice(head);
+                self.first = Some((key, start));
+            }
+            None => self.others.push(Variant { key, head: head.to_vec() }),
         }
     }
 
-    /// Whether the body stands behind each head.
-    fn is_joined(&self) -> bool {
-        self.body.len() <= JOINED_BYTES_MAX
+    fn pieces(&self, key: u16, from: usize) -> (&[u8], &[u8]) {
+        if let Some((_, start)) = self.first.filter(|first| first.0 == key) {
+            return (self.buffer.get(start.saturating_add(from)..).unwrap_or_default(), &[]);
+        }
+        let variant = self.others.iter().find(|variant| variant.key == key);
+        let head = variant.map_or(&[][..], |variant| &variant.head);
+        let in_body = from.saturating_sub(head.len());
+        (head.get(from..).unwrap_or_default(), self.body().get(in_body..).unwrap_or_default())
     }
 }
 
@@ -132,17 +162,28 @@ impl Answer {
 mod tests {
     use super::*;
 
+    fn add(answers: &mut Answers, body: &[u8]) -> u32 {
+        let mut draft = answers.draft();
+        draft.body().extend_from_slice(body);
+        answers.add(draft)
+    }
+
     #[test]
     fn every_rest_of_an_answer_joins_to_the_whole() {
-        for len in [0, 10, JOINED_BYTES_MAX, JOINED_BYTES_MAX + 1] {
-            let body = vec![b'x'; len];
+        for (head_len, body_len) in
+            [(20, 0), (20, 10), (20, 5000), (HEAD_ROOM_BYTES, 10), (HEAD_ROOM_BYTES + 1, 10)]
+        {
+            let body = vec![b'x'; body_len];
             let mut answers = Answers::default();
-            let number = answers.add(&body);
-            let whole = [format!("head {len} ").as_bytes(), &body].concat();
-            for from in 0..=whole.len() {
-                let write = |len: usize, out: &mut Vec<u8>| out.extend(format!("head {len} ").bytes());
-                let (first, second) = answers.pieces(number, 0, from, write);
-                assert_eq!([first, second].concat(), whole[from..], "{len} {from}");
+            let number = add(&mut answers, &body);
+            for key in [7, 8] {
+                let head = |len: usize| format!("{len:head_len$}{key}");
+                let whole = [head(body_len).as_bytes(), &body].concat();
+                for from in 0..=whole.len() {
+                    let write = |len: usize, out: &mut Vec<u8>| out.extend(head(len).bytes());
+                    let (first, second) = answers.pieces(number, key, from, write);
+                    assert_eq!([first, second].concat(), whole[from..], "{head_len} {body_len} {from}");
+                }
             }
         }
     }
@@ -150,7 +191,7 @@ mod tests {
     #[test]
     fn the_last_user_frees_it() {
         let mut answers = Answers::default();
-        let number = answers.add(b"body");
+        let number = add(&mut answers, b"body");
         answers.share(number);
         answers.pieces(number, 1, 0, |_, out| out.extend(b"one "));
         answers.pieces(number, 2, 0, |_, out| out.extend(b"two "));
@@ -158,5 +199,17 @@ mod tests {
         assert!(!answers.is_empty());
         answers.release(number);
         assert_eq!((answers.len(), answers.bytes()), (0, 0));
+    }
+
+    #[test]
+    fn a_buffer_that_is_used_again_shows_nothing_of_its_past() {
+        let mut answers = Answers::default();
+        for body in [&b"a long one"[..], b"short"] {
+            let number = add(&mut answers, body);
+            let (first, second) =
+                answers.pieces(number, 0, 0, |len, out| out.extend(format!("{len} ").bytes()));
+            assert_eq!([first, second].concat(), [format!("{} ", body.len()).as_bytes(), body].concat());
+            answers.release(number);
+        }
     }
 }

@@ -99,7 +99,8 @@ impl Shard {
         let notices = Notices { gap: reading.gap, reset: start.reset, closed: &closed };
         let news = is_news(&reading, start.after.as_ref()) || start.reset || !closed.is_empty();
         if news || poll.timeout_s == 0 || head.method == Method::Head || self.holds_no_more(now) {
-            let bytes: usize = reading.messages.iter().map(|carried| carried.message.body.embedded_bytes()).sum();
+            let bytes: usize =
+                reading.messages.iter().map(|carried| carried.message.body.embedded_bytes()).sum();
             self.make_room(bytes)?;
             self.answer_now(index, &reading, &names, notices, now);
             Ok(())
@@ -328,9 +329,9 @@ impl Shard {
 
     fn add_answer(&mut self, reading: &Reading, names: &[&str], notices: Notices) -> u32 {
         self.counters.gaps += u64::from(notices.gap);
-        self.body.clear();
-        answer::write(self.settings.tag, reading, names, notices, &mut self.body);
-        self.answers.add(&self.body)
+        let mut draft = self.answers.draft();
+        answer::write(self.settings.tag, reading, names, notices, draft.body());
+        self.answers.add(draft)
     }
 
     /// Ends the wait of a poll that is no longer among its channel's subscribers.

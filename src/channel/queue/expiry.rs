@@ -2,7 +2,8 @@
 
 use std::cmp::Reverse;
 
-use super::{Bounds, Cached, ChannelIx, MessageQueue};
+use super::eviction::Cached;
+use super::{Bounds, ChannelIx, MessageQueue};
 use crate::channel::channel::{Birth, Channel};
 use crate::ids::MessageId;
 use crate::time::Tick;
@@ -88,7 +89,7 @@ impl MessageQueue {
     /// Drops the oldest cached messages of the node until they take at most `bytes_max`.
     pub fn shed_cache(&mut self, bytes_max: usize) {
         while self.cached_bytes > bytes_max {
-            let Some(oldest) = self.eviction_order.pop_front() else { return };
+            let Some(oldest) = self.eviction_order.pop_oldest() else { return };
             self.evict(oldest);
         }
     }
@@ -97,16 +98,13 @@ impl MessageQueue {
     /// have not been given it yet.
     pub(super) fn shed_cache_behind(&mut self, bytes_max: usize, newest: MessageId) {
         while self.cached_bytes > bytes_max {
-            match self.eviction_order.front() {
-                Some(oldest) if oldest.id != newest => self.shed_oldest(),
+            match self.eviction_order.oldest().copied() {
+                Some(oldest) if oldest.id != newest => {
+                    self.eviction_order.pop_oldest();
+                    self.evict(oldest);
+                }
                 _ => return,
             }
-        }
-    }
-
-    fn shed_oldest(&mut self) {
-        if let Some(oldest) = self.eviction_order.pop_front() {
-            self.evict(oldest);
         }
     }
 
@@ -129,17 +127,14 @@ impl MessageQueue {
 
     /// Keeps the order of eviction from growing far beyond what is cached.
     pub(super) fn tidy_eviction_order(&mut self) {
-        const SLACK: usize = 1_024;
-        if self.eviction_order.len() <= 2 * self.cached_messages + SLACK {
-            return;
-        }
         let channels = &self.channels;
-        self.eviction_order.retain(|cached| {
+        let is_cached = |cached: &Cached| {
             channels.get(cached.channel.0 as usize).is_some_and(|channel| {
                 channel.generation == cached.generation
                     && channel.history().is_some_and(|history| history.holds(cached.id))
             })
-        });
+        };
+        self.eviction_order.sweep(self.cached_messages, is_cached);
     }
 
     /// Takes new bounds; what exceeds them goes with the next publications.

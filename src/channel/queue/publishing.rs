@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use super::{Bounds, Cached, ChannelIx, Lookup, MessageQueue, Receipt};
+use super::eviction::Cached;
+use super::{Bounds, ChannelIx, Lookup, MessageQueue, Receipt};
 use crate::channel::idempotency::First;
 use crate::channel::message::{Message, Publication};
 use crate::channel::subscription::Subscriber;
@@ -95,7 +96,7 @@ impl MessageQueue {
             self.stirred.push(ix);
         }
         let generation = channel.generation;
-        self.eviction_order.push_back(Cached { id: message.id, channel: ix, generation });
+        self.eviction_order.push(Cached { id: message.id, channel: ix, generation });
         let history = channel.history_mut();
         let (count, bytes) = (history.count(), history.bytes());
         history.append(message);

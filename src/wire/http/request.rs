@@ -188,7 +188,9 @@ fn parse_whole(input: &[u8]) -> Option<Parsed<'_>> {
     let line_len = method.len() + target.len() + " HTTP/1.1".len() + 1;
     let field_bytes = len.saturating_sub(line_len + 4);
     let text = text.get(..len)?;
-    if line_len > REQUEST_LINE_BYTES_MAX || field_bytes > HEADER_BYTES_MAX || syntax::has_bare_lf(text, request.headers)
+    if line_len > REQUEST_LINE_BYTES_MAX
+        || field_bytes > HEADER_BYTES_MAX
+        || syntax::has_bare_lf(text, request.headers)
     {
         return None;
     }

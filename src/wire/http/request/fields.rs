@@ -185,3 +185,27 @@ fn is_name(name: &[u8], known: &[u8]) -> bool {
 fn keep_first<'a>(slot: &mut Option<&'a [u8]>, value: &'a [u8]) {
     slot.get_or_insert(value);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Beside the fast comparison the standard library's, for every token byte at every place.
+    #[test]
+    fn names_are_compared_as_the_standard_library_does() {
+        for known in [&b"host"[..], b"ttl", b"content-type", b"access-control-request-method"] {
+            for at in 0..known.len() {
+                for byte in (0..=255).filter(|byte| syntax::is_token_byte(*byte)) {
+                    let mut name = known.to_ascii_uppercase();
+                    name[at] = byte;
+                    assert_eq!(
+                        is_name(&name, known),
+                        name.eq_ignore_ascii_case(known),
+                        "{}",
+                        name.escape_ascii()
+                    );
+                }
+            }
+        }
+    }
+}
