@@ -2,7 +2,7 @@
 //! without sockets. `cargo bench --bench cycle`; `--smoke` runs it once, small; `--only=one`
 //! and `--only=each` run one of the two, `--polls=N` and `--rounds=N` say how much.
 //!
-//! Beside `delivery`, which has the kernel's share too, this one shows what a change to
+//! Beside `pushup-load compare`, which has the kernel's share too, this one shows what a change to
 //! the code does, and gives callgrind something that ends by itself.
 
 use std::hint::black_box;

@@ -4,7 +4,7 @@
 //! What it owns: the order of the parts. Beside each stands a yardstick: the library that
 //! does the heart of it, or the code that anyone would write. Invariant: where two things
 //! are timed that should give the same, they are held against each other on the bench's own
-//! input before the clock starts. `cycle` has the whole path, `delivery` the kernel's share.
+//! input before the clock starts. `cycle` has the whole path, `pushup-load compare` the kernel's share.
 
 #[path = "micro/answers.rs"]
 mod answers;

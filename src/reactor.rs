@@ -18,6 +18,7 @@ use std::time::Duration;
 use mio::event::Event;
 use mio::net::{TcpListener, TcpStream, UnixStream};
 use mio::{Events, Interest, Poll, Token};
+use socket2::SockRef;
 
 use crate::ids::ConnId;
 use crate::limits::{
@@ -26,7 +27,7 @@ use crate::limits::{
 };
 use crate::session::route::Door;
 use crate::shard::output::full_house;
-use crate::shard::{Flushed, Shard};
+use crate::shard::{Flushed, Parting, Shard};
 use crate::time::{Clock, Now, Tick};
 
 /// The generation that no connection has: it marks the reactor's own tokens.
@@ -353,11 +354,13 @@ impl Reactor {
 
     /// Closes the sockets of connections that are no more.
     fn close_freed(&mut self) {
-        while let Some(id) = self.shard.poll_freed() {
+        while let Some((id, parting)) = self.shard.poll_freed() {
             if let Some(place) = self.sockets.get_mut(id.index as usize)
-                && place.as_ref().is_some_and(|socket| socket.generation == id.generation)
+                && let Some(socket) = place.take_if(|socket| socket.generation == id.generation)
+                && parting == Parting::Reset
             {
-                *place = None;
+                // Should it fail, the close is an ordinary one.
+                let _ = SockRef::from(&socket.stream).set_linger(Some(Duration::ZERO));
             }
         }
     }

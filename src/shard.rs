@@ -102,6 +102,16 @@ pub enum Flushed {
     Close,
 }
 
+/// How a connection's socket is to be closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Parting {
+    /// What was written still goes out.
+    Close,
+    /// At once: its reader does not read, and the kernel would keep for a long time what was
+    /// written to it.
+    Reset,
+}
+
 /// All that one core owns.
 #[derive(Debug)]
 pub struct Shard {
@@ -132,7 +142,7 @@ pub struct Shard {
     /// Connections with work of their own: an answer to send, or requests that waited.
     listed: VecDeque<u32>,
     /// Connections that are no more, whose sockets are still open.
-    freed: Vec<ConnId>,
+    freed: Vec<(ConnId, Parting)>,
     drain: Option<Drain>,
     date: (u64, [u8; 29]),
     counters: Counters,
@@ -277,8 +287,8 @@ impl Shard {
         self.remove(index);
     }
 
-    /// The next connection whose socket is to be closed.
-    pub fn poll_freed(&mut self) -> Option<ConnId> {
+    /// The next connection whose socket is to be closed, and how.
+    pub fn poll_freed(&mut self) -> Option<(ConnId, Parting)> {
         self.freed.pop()
     }
 
@@ -295,11 +305,20 @@ impl Shard {
 
     /// Frees a connection's slot and all that it held.
     fn remove(&mut self, index: u32) {
+        self.part(index, Parting::Close);
+    }
+
+    /// The same for a reader that does not read.
+    fn cut_off(&mut self, index: u32) {
+        self.part(index, Parting::Reset);
+    }
+
+    fn part(&mut self, index: u32, parting: Parting) {
         self.stop_waiting(index);
         self.drop_output(index);
         self.drop_side(index);
         self.timers.clear(&mut self.connections, index);
-        self.freed.push(self.id(index));
+        self.freed.push((self.id(index), parting));
         self.connections.remove(index as usize);
     }
 

@@ -190,7 +190,7 @@ impl Shard {
             if !self.has_room(0) {
                 // An answer that is not taken is the dearest thing to keep.
                 self.counters.connections_evicted += 1;
-                return self.remove(index);
+                return self.cut_off(index);
             }
         }
         let judged = self.timers.is_set(&self.connections, index, Class::Progress);
@@ -349,7 +349,7 @@ impl Shard {
             self.timers.set(&mut self.connections, index, Class::Progress, now.tick);
         } else {
             self.counters.connections_too_slow += 1;
-            self.remove(index);
+            self.cut_off(index);
         }
     }
 

@@ -242,6 +242,9 @@ impl<'a> Contest<'a> {
     }
 
     fn take_turn(&mut self, trial: Trial, turn: usize, contestant: usize) -> Fallible<()> {
+        if self.stop.load(Ordering::Relaxed) {
+            return Err("interrupted".into());
+        }
         let values = self.attempt(trial, contestant)?;
         let label = self.contestants[contestant].column().label;
         let mut said = format!("{}, turn {} of {}, {label}:", trial.words(), turn + 1, self.plan.repeats);
@@ -340,6 +343,11 @@ impl<'a> Contest<'a> {
 /// A program's path, size, and whether it needs a loader.
 fn describe(binary: &Path) -> Fallible<String> {
     let bytes = std::fs::metadata(binary).map_err(|error| format!("{}: {error}", binary.display()))?.len();
-    let linked = if pushup::is_static(binary)? { "static" } else { "needs a loader" };
+    let linked = match pushup::is_static(binary) {
+        Ok(true) => "static",
+        Ok(false) => "needs a loader",
+        // A script that starts it is as good, as long as it becomes it.
+        Err(_) => "no ELF program",
+    };
     Ok(format!("{}, {bytes} bytes, {linked}", binary.display()))
 }

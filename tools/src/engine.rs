@@ -20,6 +20,7 @@
 
 mod channels;
 mod dial;
+mod judging;
 mod poller;
 mod publisher;
 mod tally;

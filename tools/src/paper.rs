@@ -5,10 +5,11 @@
 //! | `published` | the paper's own numbers and statements |
 //! | `options`, `plan` | the command line; which experiments, of which size, how long they take |
 //! | `evaluation`, `bar` | from the beginning to the report; how far it has come |
-//! | `polling`, `crowds` | the experiments: push against poll (§4.2); events against threads, several nodes (§4.3, §4.4) |
+//! | `polling`, `crowds` | the experiments: push against poll (§4.2); events against threads, nodes (§4.3, §4.4) |
 //! | `laboratory`, `subjects`, `nodes` | clients; servers; HAProxy |
 //! | `loopback`, `memory`, `limits` | packet counters; memory; what this machine allows |
-//! | `results`, `verdicts`, `report` | what was measured; each claim against it; HTML, figures, CSV |
+//! | `results`, `verdicts` | what was measured; each claim of the paper against it |
+//! | `report`, `numbers` | HTML, figures, CSV; how figures are written |
 //!
 //! What it refuses to know: how requests are sent and messages found (`engine`). Invariant: whatever fails or
 //! is interrupted, the report of what was measured so far is written.
@@ -21,6 +22,7 @@ mod limits;
 mod loopback;
 mod memory;
 mod nodes;
+mod numbers;
 pub mod options;
 pub mod plan;
 mod polling;

@@ -25,6 +25,7 @@ mod stage;
 mod storm;
 mod subject;
 
+use std::io::Write;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -43,7 +44,7 @@ pub fn run(profile: Profile, args: lexopt::Parser) -> ExitCode {
     let plan = match options::parse(profile, args).and_then(|asked| asked.fitting_descriptors()) {
         Ok(Asked::Run(plan)) => *plan,
         Ok(Asked::Help) => {
-            print!("{}", settings::help(profile));
+            say(&settings::help(profile));
             return ExitCode::SUCCESS;
         }
         Err(error) => {
@@ -77,12 +78,17 @@ fn measure(plan: &Plan) -> Fallible<Report> {
         Profile::Slow => slow::run(&mut stage)?,
     }
     let report = stage.finish();
-    print!("{}", report.show());
+    say(&report.show());
     if let Some(path) = &plan.json {
         let text = serde_json::to_string_pretty(&report.json(plan))? + "\n";
         std::fs::write(path, text).map_err(|error| format!("{}: {error}", path.display()))?;
     }
     Ok(report)
+}
+
+/// Prints; a reader that has gone, as `head` does, is no failure of the run.
+fn say(text: &str) {
+    let _ = std::io::stdout().write_all(text.as_bytes());
 }
 
 /// The flag that Ctrl-C sets; a second one ends the process at once.

@@ -190,7 +190,7 @@ fn signal(pid: u32, signal: i32) -> io::Result<()> {
     ok(unsafe { libc::kill(pid, signal) }).map(drop)
 }
 
-/// Clock ticks per second, the unit of CPU time in /proc/<pid>/stat.
+/// Clock ticks per second, the unit of CPU time in `/proc/PID/stat`.
 pub fn ticks_per_second() -> u64 {
     // SAFETY: no memory is passed.
     u64::try_from(unsafe { libc::sysconf(libc::_SC_CLK_TCK) }).unwrap_or(100)

@@ -2,11 +2,17 @@
 //!
 //! The server's binary is the one beside this test's, which `cargo test --workspace` builds.
 
+#[allow(dead_code)] // Other tests need its other faults.
+mod faulty;
+
+use std::fs;
 use std::io::{BufRead, BufReader, Read};
-use std::path::PathBuf;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use faulty::Fault;
 use pushup_tools::servers::nchan::Nchan;
 use pushup_tools::servers::pushup;
 
@@ -68,8 +74,8 @@ fn a_smoke_run_measures_everything_and_ends_well() {
     assert_eq!(said.contains("PushUp/nchan"), Nchan::find().is_some(), "{said}");
     assert_eq!(said.contains("install-peers"), Nchan::find().is_none(), "{said}");
 
-    let written = std::fs::read(&json).expect("the figures are in the file");
-    std::fs::remove_file(&json).expect("it is ours");
+    let written = fs::read(&json).expect("the figures are in the file");
+    fs::remove_file(&json).expect("it is ours");
     let value: serde_json::Value = serde_json::from_slice(&written).expect("JSON");
     let figures = value["figures"].as_array().expect("a list");
     let names: Vec<_> = figures.iter().filter_map(|figure| figure["id"].as_str()).collect();
@@ -140,4 +146,46 @@ fn an_interrupt_prints_what_was_measured() {
     assert_eq!(output.status.code(), Some(130), "{rest}");
     assert!(text(&output.stdout).contains("idle RSS"), "{}", text(&output.stdout));
     assert!(rest.trim_end().ends_with("interrupted"), "{rest}");
+}
+
+/// A program that is started like PushUp and names the listener of somebody else.
+fn stand_in(directory: &Path, server: &faulty::Server) -> PathBuf {
+    let address = server.address;
+    let script = format!(
+        "#!/bin/sh\n\
+         while [ $# -gt 0 ]; do [ \"$1\" = --ready-file ] && ready=$2; shift; done\n\
+         echo '{{\"listen\":[\"{address}\"],\"publish_listen\":[\"{address}\"]}}' > \"$ready.draft\"\n\
+         mv \"$ready.draft\" \"$ready\"\n\
+         exec sleep 60\n"
+    );
+    let path = directory.join("stand-in");
+    fs::write(&path, script).expect("a temporary directory takes files");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("it is ours");
+    path
+}
+
+#[test]
+fn figures_count_only_if_every_message_came_once() {
+    for (fault, status, wanted) in [
+        (Fault::None, 0, ""),
+        (Fault::Duplicate, 1, "duplicated"),
+        (Fault::Misdeliver, 1, "do not belong"),
+        (Fault::Babble, 1, "malformed"),
+    ] {
+        let directory =
+            std::env::temp_dir().join(format!("pushup-stand-in-{}-{fault:?}", std::process::id()));
+        fs::create_dir_all(&directory).expect("a temporary directory can be made");
+        let server = faulty::Server::start(fault);
+        let mut command = compare();
+        command.args(["--smoke", "--polls", "10", "--rounds", "4", "--only", "delivery-each"]);
+        command.args(["--without", "nchan", "--without", "bare", "--server-path"]);
+        let output = {
+            command.arg(stand_in(&directory, &server));
+            outcome(command)
+        };
+        fs::remove_dir_all(&directory).expect("it is ours");
+        let told = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(status), "{fault:?}: {told}");
+        assert!(told.contains(wanted), "{fault:?}: {told}");
+    }
 }

@@ -81,7 +81,7 @@ mod tests {
     /// One in ten stays; the others are gone as soon as they came.
     #[test]
     fn it_stays_in_order_and_in_bounds_a_few_entries_at_a_time() {
-        let stays = |entry: &Cached| entry.id.seq % 10 == 0;
+        let stays = |entry: &Cached| entry.id.seq.is_multiple_of(10);
         let mut order = EvictionOrder::default();
         for seq in 1..=100_000 {
             order.push(cached(seq));
@@ -91,7 +91,7 @@ mod tests {
         }
         let seqs: Vec<u64> = order.iter().map(|entry| entry.id.seq).collect();
         assert!(seqs.is_sorted(), "the oldest first");
-        assert_eq!(seqs.iter().filter(|seq| *seq % 10 == 0).count(), 10_000, "none is lost");
+        assert_eq!(seqs.iter().filter(|seq| seq.is_multiple_of(10)).count(), 10_000, "none is lost");
         let mut taken = Vec::new();
         while let Some(oldest) = order.oldest().copied() {
             assert_eq!(order.pop_oldest().map(|entry| entry.id), Some(oldest.id));

@@ -31,6 +31,8 @@ struct Client {
     shut: bool,
     /// The socket is closed.
     closed: bool,
+    /// How it was.
+    parting: Option<Parting>,
 }
 
 /// A shard and all who talk to it.
@@ -91,6 +93,7 @@ impl World {
             pending: false,
             shut: false,
             closed: false,
+            parting: None,
         });
         self.close_freed();
         Some(Who(self.clients.len() - 1))
@@ -252,10 +255,11 @@ impl World {
     }
 
     fn close_freed(&mut self) {
-        while let Some(id) = self.shard.poll_freed() {
+        while let Some((id, parting)) = self.shard.poll_freed() {
             for client in self.clients.iter_mut().filter(|client| client.id == id) {
                 assert!(!client.closed, "freed twice");
                 client.closed = true;
+                client.parting = Some(parting);
             }
         }
     }
@@ -264,6 +268,11 @@ impl World {
 
     pub fn id(&self, who: Who) -> ConnId {
         self.clients[who.0].id
+    }
+
+    /// How the socket was closed, if it was.
+    pub fn parting(&self, who: Who) -> Option<Parting> {
+        self.clients[who.0].parting
     }
 
     /// Whether the socket is closed.

@@ -94,9 +94,12 @@ impl Run<'_> {
         let [memory, dirty, again_memory] = memory_figures(spread);
         values.push((memory, each(memory_before.pss, held.pss, polls)));
         values.push((dirty, each(memory_before.private_dirty, held.private_dirty, polls)));
-        let again = self.first_message(&mut server, &mut fleet)?;
-        values.push((again_memory, each(memory_before.pss, again.pss, polls)));
-        if plan.wants(delivery_part(spread)) {
+        let [delivery_part, memory_part] = held_parts(spread);
+        if plan.wants(delivery_part) || plan.wants(memory_part) {
+            let again = self.first_message(&mut server, &mut fleet)?;
+            values.push((again_memory, each(memory_before.pss, again.pss, polls)));
+        }
+        if plan.wants(delivery_part) {
             values.extend(self.deliveries(&mut server, &mut fleet)?);
         }
         fleet.finish()?;
@@ -200,10 +203,10 @@ fn memory_figures(spread: Spread) -> [Figure; 3] {
     }
 }
 
-fn delivery_part(spread: Spread) -> Part {
+fn held_parts(spread: Spread) -> [Part; 2] {
     match spread {
-        Spread::OneChannel => Part::DeliveryOne,
-        Spread::ChannelEach => Part::DeliveryEach,
+        Spread::OneChannel => [Part::DeliveryOne, Part::MemoryOne],
+        Spread::ChannelEach => [Part::DeliveryEach, Part::MemoryEach],
     }
 }
 

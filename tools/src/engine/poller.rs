@@ -12,13 +12,14 @@ use mio::net::TcpStream;
 use mio::{Interest, Token};
 
 use super::dial::{self, Buffer};
+use super::judging::Next;
 use super::publisher::not_yet;
 use super::timers::{Due, Timer};
-use super::{Between, Engine, Habit, INPUT_BYTES, Manner, Poller, PollerId, Reading, Target, Trouble};
+use super::{Engine, Habit, INPUT_BYTES, Manner, Poller, PollerId, Reading, Target, Trouble};
 use crate::Fallible;
-use crate::answers::{Afterwards, Answer, Malformed, Split};
-use crate::dialect::{Captures, Filling, Verdict};
-use crate::ledger::{Ledger, Receipt};
+use crate::answers::Malformed;
+use crate::dialect::{Captures, Filling};
+use crate::ledger::Ledger;
 
 /// Pollers of one engine.
 pub const POLLERS_MAX: usize = 10_000_000;
@@ -33,11 +34,7 @@ const CONNECT_MAX: Duration = Duration::from_secs(20);
 /// A poller that failed begins again after so long at first, and then twice as long each time…
 const RETRY_MIN: Duration = Duration::from_millis(10);
 /// …up to this.
-const RETRY_MAX: Duration = Duration::from_secs(1);
-/// A time-out that comes sooner than this after its poll is not asked for again at once.
-const EMPTY_MIN: Duration = Duration::from_millis(20);
-/// How long such a poller waits.
-const EMPTY_REST: Duration = Duration::from_millis(500);
+pub(super) const RETRY_MAX: Duration = Duration::from_secs(1);
 
 /// What a poller is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,42 +60,34 @@ pub(super) enum End {
 
 /// What is not done yet on a connection; nearly always nothing.
 #[derive(Debug, Default)]
-struct Side {
+pub(super) struct Side {
     /// The beginning of an answer.
-    input: Vec<u8>,
+    pub input: Vec<u8>,
     /// Looking at it is of no use before it has so many bytes.
-    need: usize,
+    pub need: usize,
     /// The rest of a poll.
-    output: Vec<u8>,
+    pub output: Vec<u8>,
 }
 
 /// One poller.
 #[derive(Debug)]
 pub(super) struct Slot {
-    stream: Option<TcpStream>,
+    pub stream: Option<TcpStream>,
     pub state: State,
     pub manner: u16,
     pub channel: u32,
     /// Timers of an earlier generation are void.
-    generation: u32,
+    pub generation: u32,
     /// Connections in a row that brought no answer.
-    failures: u8,
-    was_connected: bool,
+    pub failures: u8,
+    pub was_connected: bool,
     /// When its poll was sent or its connection begun, in milliseconds after the epoch.
-    since_ms: u32,
+    pub since_ms: u32,
     /// When its visit was to begin, in milliseconds after the epoch.
-    visit_ms: u32,
-    side: Option<Box<Side>>,
+    pub visit_ms: u32,
+    pub side: Option<Box<Side>>,
     pub ledger: Ledger,
-    captures: Captures,
-}
-
-/// What a poller does after an answer.
-enum Next {
-    Ask,
-    AskAt(Instant),
-    Reconnect,
-    ReconnectAt(Instant),
+    pub captures: Captures,
 }
 
 impl Engine {
@@ -168,7 +157,7 @@ impl Engine {
         index_or_push(&mut self.targets, known, Target { to, host })
     }
 
-    fn timer(&mut self, poller: u32, at: Instant, due: Due) {
+    pub(super) fn timer(&mut self, poller: u32, at: Instant, due: Due) {
         let generation = self.slots[poller as usize].generation;
         self.timers.push(Timer { at, poller, generation, due });
     }
@@ -269,7 +258,7 @@ impl Engine {
     }
 
     /// Sends a poll; its request is far smaller than a socket's buffer, so it is nearly always taken whole.
-    fn ask(&mut self, poller: u32, now: Instant) {
+    pub(super) fn ask(&mut self, poller: u32, now: Instant) {
         let slot = &mut self.slots[poller as usize];
         let Some(stream) = &mut slot.stream else { return };
         let manner = &self.manners[usize::from(slot.manner)];
@@ -309,8 +298,7 @@ impl Engine {
         let slot = &self.slots[poller as usize];
         match self.manners[usize::from(slot.manner)].reading {
             Reading::Promptly => self.receive(poller, end),
-            // What is not read hides the end; a reset comes through.
-            Reading::Never if event.is_error() => self.fail(poller, Trouble::Reset, String::new()),
+            Reading::Never if end == End::Seen => self.fail(poller, Trouble::Reset, String::new()),
             // The timer reads, or nobody does.
             Reading::Slowly { .. } | Reading::Never => {}
         }
@@ -404,161 +392,6 @@ impl Engine {
         }
     }
 
-    /// Judges the whole answers in `bytes` and keeps what is left.
-    fn answers(&mut self, poller: u32, bytes: &[u8]) {
-        let now = Instant::now();
-        let mut rest = bytes;
-        while !rest.is_empty() {
-            // What is borrowed from the splitter must not borrow the engine.
-            let mut splitter = std::mem::take(&mut self.splitter);
-            let (taken, next) = match splitter.first(rest) {
-                Ok(Split::Whole(answer)) => (answer.whole_bytes, self.answer(poller, &answer, now)),
-                Ok(Split::Incomplete { need }) => {
-                    self.splitter = splitter;
-                    return self.keep(poller, rest, need);
-                }
-                Err(why) => {
-                    self.splitter = splitter;
-                    return self.fail_malformed(poller, why, rest);
-                }
-            };
-            self.splitter = splitter;
-            rest = &rest[taken..];
-            match next {
-                Some(next) => self.go_on(poller, next, now),
-                None => return self.fail(poller, Trouble::Unasked, bytes.escape_ascii().to_string()),
-            }
-            if self.slots[poller as usize].stream.is_none() {
-                return;
-            }
-        }
-    }
-
-    fn keep(&mut self, poller: u32, rest: &[u8], need: usize) {
-        let side = self.slots[poller as usize].side.get_or_insert_default();
-        side.input.clear();
-        side.input.extend_from_slice(rest);
-        side.need = need;
-    }
-
-    fn fail_malformed(&mut self, poller: u32, why: Malformed, bytes: &[u8]) {
-        self.tally.malformed(why, bytes);
-        self.disconnect(poller);
-        self.retry(poller);
-    }
-
-    /// Judges one answer; `None` if nobody asked for it.
-    fn answer(&mut self, poller: u32, answer: &Answer<'_>, now: Instant) -> Option<Next> {
-        let slot = &mut self.slots[poller as usize];
-        if slot.state != State::Asked {
-            return None;
-        }
-        slot.state = State::Resting;
-        slot.failures = 0;
-        self.tally.held -= 1;
-        self.tally.answers += 1;
-        self.tally.closed_by_server += u64::from(answer.afterwards == Afterwards::Closes);
-        let verdict = self.dialect.verdict(answer.status);
-        if verdict == Verdict::Refused {
-            let shown = answer.head.escape_ascii();
-            self.tally.troubles.note(Trouble::PollStatus(answer.status), || shown.to_string());
-        } else {
-            self.dialect.note(answer, &mut slot.captures);
-        }
-        let messages = match verdict {
-            Verdict::Answered => self.messages(poller, answer.body, now),
-            Verdict::Empty | Verdict::Refused => 0,
-        };
-        if messages == 0 && verdict != Verdict::Refused {
-            self.tally.empty_answers += 1;
-        }
-        Some(self.next(poller, verdict, messages, answer.afterwards, now))
-    }
-
-    fn next(
-        &mut self,
-        poller: u32,
-        verdict: Verdict,
-        messages: u32,
-        afterwards: Afterwards,
-        now: Instant,
-    ) -> Next {
-        let slot = &self.slots[poller as usize];
-        let asked = self.options.epoch + Duration::from_millis(u64::from(slot.since_ms));
-        let manner = &self.manners[usize::from(slot.manner)];
-        let (at, closes) = match manner.habit {
-            Habit::Pull { every, between } => (Some(asked + every), between == Between::Reconnect),
-            _ if verdict == Verdict::Refused => (Some(now + RETRY_MAX), false),
-            // A server that answers at once with nothing would be asked without end.
-            _ if messages == 0 && now.saturating_duration_since(asked) < EMPTY_MIN => {
-                (Some(now + EMPTY_REST), false)
-            }
-            _ => (None, false),
-        };
-        let closes = closes || afterwards == Afterwards::Closes;
-        match at.filter(|at| *at > now) {
-            Some(at) if closes => Next::ReconnectAt(at),
-            Some(at) => Next::AskAt(at),
-            None if closes => Next::Reconnect,
-            None => Next::Ask,
-        }
-    }
-
-    fn go_on(&mut self, poller: u32, next: Next, now: Instant) {
-        match next {
-            Next::Ask => self.ask(poller, now),
-            Next::AskAt(at) => self.timer(poller, at, Due::Ask),
-            Next::Reconnect => {
-                self.disconnect(poller);
-                self.timer(poller, now, Due::Connect);
-            }
-            Next::ReconnectAt(at) => {
-                self.disconnect(poller);
-                self.timer(poller, at, Due::Connect);
-            }
-        }
-    }
-
-    /// Judges the messages of an answer and returns how many there were.
-    fn messages(&mut self, poller: u32, body: &[u8], now: Instant) -> u32 {
-        let (mut count, mut rest) = (0, body);
-        while let Some((marker, after)) = self.finder.first(rest) {
-            count += 1;
-            rest = after;
-            let slot = &self.slots[poller as usize];
-            let published = self.channels.get(slot.channel).map_or(0, |channel| channel.published);
-            if marker.channel != slot.channel || marker.sequence >= published {
-                self.tally.troubles.note(Trouble::Stray, || format!("{marker:?} came to {}", slot.channel));
-                continue;
-            }
-            let planned = self.options.epoch + Duration::from_nanos(marker.planned_ns);
-            self.message(poller, marker.sequence, planned, now);
-        }
-        count
-    }
-
-    fn message(&mut self, poller: u32, sequence: u32, planned: Instant, now: Instant) {
-        let slot = &mut self.slots[poller as usize];
-        let tally = &mut self.tally;
-        match slot.ledger.receive(sequence) {
-            Receipt::Again => {
-                tally.duplicated += 1;
-                return;
-            }
-            Receipt::Late => tally.out_of_order += 1,
-            Receipt::InOrder => {}
-        }
-        tally.deliveries += 1;
-        if !self.manners[usize::from(slot.manner)].is_audited() {
-            return;
-        }
-        let us = now.saturating_duration_since(planned).as_micros() as u64;
-        tally.latency.saturating_record(us);
-        let Some(channel) = self.channels.get_mut(slot.channel) else { return };
-        channel.note(sequence, us);
-        tally.received += u64::from(!channel.is_void(sequence));
-    }
-
     /// The server ended the connection; that may complete an answer.
     fn ended(&mut self, poller: u32) {
         let slot = &mut self.slots[poller as usize];
@@ -569,6 +402,10 @@ impl Engine {
             let last = splitter.at_close(&input).map(|answer| self.answer(poller, &answer, now));
             self.splitter = splitter;
             match last {
+                // Just what a server does to those who do not read.
+                Err(Malformed::Truncated) if !self.is_prompt(poller) => {
+                    return self.fail(poller, Trouble::Reset, String::new());
+                }
                 Err(why) => return self.fail_malformed(poller, why, &input),
                 Ok(next) => return self.go_on(poller, next.unwrap_or(Next::Reconnect), now),
             }
@@ -584,11 +421,8 @@ impl Engine {
         self.timer(poller, Instant::now(), Due::Connect);
     }
 
-    fn fail(&mut self, poller: u32, trouble: Trouble, what: String) {
-        let slot = &self.slots[poller as usize];
-        let reading = self.manners[usize::from(slot.manner)].reading;
-        if trouble == Trouble::Reset && reading != Reading::Promptly {
-            // Just what a server does to those who do not read.
+    pub(super) fn fail(&mut self, poller: u32, trouble: Trouble, what: String) {
+        if trouble == Trouble::Reset && !self.is_prompt(poller) {
             self.tally.cut_by_server += 1;
         } else {
             self.tally.troubles.note(trouble, || what);
@@ -597,8 +431,13 @@ impl Engine {
         self.retry(poller);
     }
 
+    fn is_prompt(&self, poller: u32) -> bool {
+        let manner = self.slots[poller as usize].manner;
+        self.manners[usize::from(manner)].reading == Reading::Promptly
+    }
+
     /// Lets the poller connect again after a while that grows with its failures.
-    fn retry(&mut self, poller: u32) {
+    pub(super) fn retry(&mut self, poller: u32) {
         let slot = &mut self.slots[poller as usize];
         let wait = (RETRY_MIN * (1 << slot.failures.min(10))).min(RETRY_MAX);
         slot.failures = slot.failures.saturating_add(1);
@@ -626,7 +465,7 @@ impl Engine {
     }
 
     /// Closes the connection, if there is one, and makes all timers void.
-    fn disconnect(&mut self, poller: u32) {
+    pub(super) fn disconnect(&mut self, poller: u32) {
         let slot = &mut self.slots[poller as usize];
         match slot.state {
             State::Idle | State::Queued => {}

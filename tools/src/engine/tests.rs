@@ -1,5 +1,6 @@
 //! The engine against a tiny server that does one thing wrong.
 
+#[allow(dead_code)] // Other tests need the rest.
 #[path = "../../tests/faulty/mod.rs"]
 mod faulty;
 

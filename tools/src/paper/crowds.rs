@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::laboratory::{CHANNEL, Laboratory, Question, RECEIVED_WITHIN, words};
+use super::laboratory::{CHANNEL, Laboratory, Question, RECEIVED_WITHIN, publish_to_nobody, words};
 use super::memory::{self, Kernel};
 use super::plan::{CrowdJob, Front};
 use super::results::CrowdRun;
@@ -77,6 +77,7 @@ pub fn run(laboratory: &Laboratory, job: &CrowdJob) -> Fallible<CrowdRun> {
     let mut facade = facade(laboratory, job)?;
     let question = Question::LongPoll { timeout_s: published::LONG_POLL_S as u64 };
     let mut engine = laboratory.engine(question, &facade.servers[0])?;
+    publish_to_nobody(&mut engine, laboratory.plan.message_bytes)?;
     let before = Kernel::look();
     let mut watch = Watch::new();
     let mut run = gather(&mut engine, &facade, job, &mut watch)?;

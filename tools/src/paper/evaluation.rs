@@ -1,7 +1,7 @@
 //! The evaluation from its beginning to its end: what is needed, every experiment, the report.
 //!
-//! It refuses to know how an experiment is done. Invariant: once experiments have begun, a report is written, whatever
-//! fails and whenever it is interrupted.
+//! It refuses to know how an experiment is done. Invariant: once experiments have begun, a report is
+//! written, whatever fails and whenever it is interrupted.
 
 use std::ffi::OsString;
 use std::fs;
@@ -31,6 +31,8 @@ pub fn evaluate(options: Options, args: &[OsString]) -> Fallible<Ending> {
     let server = find_server(options.server.as_deref())?;
     let interface = loopback::enter(options.loopback, args);
     fs::create_dir_all(&options.out).map_err(|error| format!("{}: {error}", options.out.display()))?;
+    // Before this process is kept to one processor: it is the whole machine that is told of.
+    let machine = Machine::look();
     let placement = Placement::fitting();
     placement.place_client()?;
     let laboratory = Laboratory {
@@ -41,7 +43,7 @@ pub fn evaluate(options: Options, args: &[OsString]) -> Fallible<Ending> {
         haproxy: nodes::find(),
     };
     let before = Opening {
-        machine: Machine::look(),
+        machine,
         began: http_date(now_ms() / 1_000),
         begun: Instant::now(),
         remarks: remarks(&laboratory, interface, placement),
@@ -149,36 +151,42 @@ fn remarks(laboratory: &Laboratory, interface: Interface, placement: Placement) 
     let stack = subjects.thread_stack_bytes.unwrap_or_else(threads::default_stack_bytes);
     let counted = match interface {
         Interface::Own => {
-            "Bytes and packets on the interface are those of a loopback interface of our own (a network namespace): \
-             nobody else's are among them."
+            "Bytes and packets on the interface are those of a loopback interface of our own (a network \
+             namespace): nobody else's are among them."
         }
         Interface::Shared => {
-            "Bytes and packets on the interface are those of the machine's loopback interface: what others sent at the \
-             same time is among them."
+            "Bytes and packets on the interface are those of the machine's loopback interface: what \
+             others sent at the same time is among them."
         }
     };
     let mut all = vec![
         counted.to_owned(),
-        "No network lies between clients and servers, all are on this machine: no packet is lost, and delay is \
-         that of the processors. The paper used several machines."
-            .to_owned(),
-        format!("Processors: {}. The server of threads may use no more processors than PushUp.", placement.words()),
-        "What the publisher sends and receives is in no traffic. Clients end connections by a reset, so that no port is \
-         left waiting; an orderly end would be a packet or two more for each poll of client pulling."
+        "No network lies between clients and servers, all are on this machine: no packet is lost, and \
+         delay is that of the processors. The paper used several machines."
             .to_owned(),
         format!(
-            "The server of threads reserves a stack of {} KiB for each of them and may have {} threads here, because of {}. \
-             It answers with heads and bodies of the same length as PushUp's.",
+            "Processors: {}. The server of threads may use no more of them than PushUp, and a load \
+             balancer shares them with its nodes.",
+            placement.words()
+        ),
+        "What the publisher sends and receives is in no traffic. Clients end connections by a reset, so \
+         that no port is left waiting; an orderly end would be a packet or two more for each poll of \
+         client pulling."
+            .to_owned(),
+        format!(
+            "The server of threads reserves a stack of {} KiB for each of them and may have {} threads \
+             here, because of {}. It answers with heads and bodies of the same length as PushUp's.",
             stack / 1_024,
             subjects.threads.most,
             subjects.threads.because
         ),
         format!(
-            "A process may open {} descriptors here, which limits the connections of one server and of the client.",
+            "A process may open {} descriptors here, which limits the connections of one server and of \
+             the client.",
             laboratory.descriptors
         ),
-        "The kernel's memory is counted for the whole machine, before and while polls are held; what others did in between \
-         is in it."
+        "The kernel's memory is counted for the whole machine, before and while polls are held; what \
+         others did in between is in it."
             .to_owned(),
     ];
     if laboratory.haproxy.is_none() {

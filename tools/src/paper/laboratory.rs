@@ -5,7 +5,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::plan::{Connections, Plan};
 use super::subjects::Subjects;
@@ -18,6 +18,11 @@ use crate::servers::Server;
 pub const RECEIVED_WITHIN: Duration = Duration::from_secs(10);
 /// The channel that everybody is on.
 pub const CHANNEL: u32 = 0;
+
+/// A channel that nobody polls.
+const EMPTY_CHANNEL: u32 = 1;
+/// What has not happened after so long never will.
+pub const PATIENCE: Duration = Duration::from_secs(20);
 
 /// All that experiments need.
 pub struct Laboratory {
@@ -66,12 +71,25 @@ fn dialect(question: Question) -> Fallible<Dialect> {
         Question::Pull(Connections::Fresh) => (0, "Connection: close\n"),
     };
     let text = format!(
-        "[first poll]\nGET /sub/{{channel}}?timeout={timeout_s} HTTP/1.1\nHost: {{host}}\n{close}\n\
-         [next poll]\nGET /sub/{{channel}}?timeout={timeout_s}&after={{json:cursor}} HTTP/1.1\nHost: {{host}}\n{close}\n\
-         [publish]\nPOST /pub/{{channel}} HTTP/1.1\nHost: {{host}}\nContent-Type: text/plain\n\
-         Content-Length: {{length}}\n\n{{body}}\n"
+        "[first poll]\nGET /sub/{{channel}}?timeout={timeout_s} HTTP/1.1\nHost: {{host}}\n{close}\n[next \
+         poll]\nGET /sub/{{channel}}?timeout={timeout_s}&after={{json:cursor}} HTTP/1.1\nHost: \
+         {{host}}\n{close}\n[publish]\nPOST /pub/{{channel}} HTTP/1.1\nHost: {{host}}\nContent-Type: \
+         text/plain\nContent-Length: {{length}}\n\n{{body}}\n"
     );
     Ok(Dialect::parse("the paper's", &text)?)
+}
+
+/// Publishes a message that nobody waits for and has its answer. The first one makes the publisher's
+/// connection, before a crowd could leave none for it.
+pub fn publish_to_nobody(engine: &mut Engine, bytes: usize) -> Fallible<()> {
+    let wanted = engine.tally().publish_answers + 1;
+    let now = Instant::now();
+    engine.publish(now, EMPTY_CHANNEL, bytes);
+    engine.run(now + PATIENCE, |tally| tally.publish_answers >= wanted)?;
+    if engine.tally().publish_answers >= wanted || engine.is_stopped() {
+        return Ok(());
+    }
+    Err(format!("the server takes no publications: {}", words(&engine.tally().troubles)).into())
 }
 
 /// What went wrong, for a sentence; empty if nothing did.

@@ -11,7 +11,8 @@ use std::process::{Command, Stdio};
 use super::options::Loopback;
 use crate::Fallible;
 
-/// Set for the program that runs again with an interface of its own; the server minds variables that begin with its name.
+/// Set for the program that runs again with an interface of its own. The server minds variables that
+/// begin with its name, so this one does not.
 const VARIABLE: &str = "PAPER_LOOPBACK";
 /// Brings the interface up, then becomes the program.
 const SCRIPT: &str = "ip link set lo up && exec \"$@\"";
@@ -80,7 +81,8 @@ mod tests {
 
     #[test]
     fn counters_are_read() {
-        let text = "Inter-|   Receive\n face |bytes    packets errs\n  eth0: 1 2 0\n    lo: 1234      56    0    0\n";
+        let text = "Inter-|   Receive\n face |bytes    packets errs\n  eth0: 1 2 0\n    lo: 1234      56  \
+                    0    0\n";
         assert_eq!(parse(text), Some(Carried { bytes: 1_234, packets: 56 }));
         assert_eq!(parse("eth0: 1 2\n"), None);
         assert_eq!(parse("lo: x 2\n"), None);

@@ -1,7 +1,7 @@
 //! What holding a crowd costs: the server's own memory, and what the kernel's grew by.
 //!
-//! It refuses to know whose connections they are. The kernel's part is the whole machine's: what others do at the
-//! same time is in it.
+//! It refuses to know whose connections they are. The kernel's part is the whole machine's: what others do
+//! at the same time is in it.
 
 use std::fs;
 

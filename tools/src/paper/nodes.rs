@@ -1,7 +1,7 @@
 //! HAProxy before nodes: TCP, round robin, as in the paper (§4.4).
 //!
-//! It refuses to know what passes. Invariant: a balancer has no more connections than its descriptors allow; for more
-//! there are several balancers.
+//! It refuses to know what passes. Invariant: a balancer has no more connections than its descriptors
+//! allow; for more there are several balancers.
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};

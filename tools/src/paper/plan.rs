@@ -143,6 +143,12 @@ impl Job {
     }
 }
 
+/// What a client that pulls waits less than at the paper's pace, on average: half of what its polling
+/// interval is shorter, in milliseconds.
+pub fn shortened_wait_ms(scale: f64) -> f64 {
+    1e3 * published::POLLING_INTERVAL_S / 2.0 * (1.0 - scale)
+}
+
 /// The scale of a number of clients: slower than wanted if they would ask too often together.
 pub fn row_scale(clients: usize, wanted: f64, pulls_per_s_max: f64) -> f64 {
     let least = clients as f64 / published::POLLING_INTERVAL_S / pulls_per_s_max;
@@ -236,11 +242,11 @@ impl Plan {
         for (name, (count, seconds)) in parts.into_iter().filter(|(_, (count, _))| *count > 0) {
             out += &format!("  {name}: {count} runs, {}\n", duration(seconds));
         }
-        let scales: Vec<String> = self
-            .rows
-            .iter()
-            .map(|row| format!("{} clients {}", row.clients, scale_words(row.scale)))
-            .collect();
+        if !jobs.iter().any(|job| matches!(job, Job::Polling(_))) {
+            return out;
+        }
+        let scale = |row: &Row| format!("{} clients {}", row.clients, scale_words(row.scale));
+        let scales: Vec<String> = self.rows.iter().map(scale).collect();
         out + &format!("  time: {}\n", scales.join(", "))
     }
 }

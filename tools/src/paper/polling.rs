@@ -7,7 +7,7 @@
 use std::time::{Duration, Instant};
 
 use super::Method;
-use super::laboratory::{CHANNEL, Laboratory, Question, RECEIVED_WITHIN, words};
+use super::laboratory::{CHANNEL, Laboratory, PATIENCE, Question, RECEIVED_WITHIN, publish_to_nobody, words};
 use super::loopback::{self, Carried};
 use super::plan::{Connections, PollingJob};
 use super::results::PollingRun;
@@ -15,10 +15,6 @@ use crate::Fallible;
 use crate::engine::{Between, Engine, Habit, Poller, Reading};
 use crate::servers::Server;
 
-/// A channel that nobody polls: what a publication costs by itself is found out there.
-const EMPTY_CHANNEL: u32 = 1;
-/// All clients have come after so long, or never will.
-const PATIENCE: Duration = Duration::from_secs(20);
 /// Acknowledgements come after so long at the latest.
 const ACKNOWLEDGED: Duration = Duration::from_millis(60);
 /// Clients do not come before this: they are all known by then.
@@ -78,17 +74,10 @@ pub fn run(laboratory: &Laboratory, job: &PollingJob) -> Fallible<PollingRun> {
 
 /// What one publication costs that nobody waits for, on a connection that is already there.
 fn price(engine: &mut Engine, bytes: usize) -> Fallible<Count> {
-    let mut before = Count::default();
-    for number in 1..=2 {
-        before = Count::take(engine)?;
-        let now = Instant::now();
-        engine.publish(now, EMPTY_CHANNEL, bytes);
-        engine.run(now + PATIENCE, |tally| tally.publish_answers == number)?;
-        engine.run(Instant::now() + ACKNOWLEDGED, |_| false)?;
-    }
-    if engine.tally().publish_answers < 2 && !engine.is_stopped() {
-        return Err(format!("the server takes no publications: {}", words(&engine.tally().troubles)).into());
-    }
+    publish_to_nobody(engine, bytes)?;
+    let before = Count::take(engine)?;
+    publish_to_nobody(engine, bytes)?;
+    engine.run(Instant::now() + ACKNOWLEDGED, |_| false)?;
     Ok(Count::take(engine)?.since(before))
 }
 

@@ -67,25 +67,30 @@ fn cell(table: &[Block], method: Method, clients: usize, interval_s: u32) -> Opt
 }
 
 /// What the paper says of Figure 9.
-pub const ON_FIGURE_9: &str = "The event-driven method demonstrates an excellent memory usage as the number of \
-    active connections increases, while the memory usage of multithreading method soars rapidly and reaches 100% \
-    when the active connections' number goes to 8000.";
+pub const ON_FIGURE_9: &str = "The event-driven method demonstrates an excellent memory usage as the \
+                               number of active connections increases, while the memory usage of \
+                               multithreading method soars rapidly and reaches 100% when the active \
+                               connections' number goes to 8000.";
 /// What the paper says of Figures 10 and 11.
-pub const ON_FIGURES_10_11: &str = "Figure 10 and figure 11, show the mean publish trip time and received message \
-    percentage. Event-driven method significantly excels multithreading method in both evaluation.";
+pub const ON_FIGURES_10_11: &str = "Figure 10 and figure 11, show the mean publish trip time and received \
+                                    message percentage. Event-driven method significantly excels \
+                                    multithreading method in both evaluation.";
 /// What the paper says of Figure 12.
-pub const ON_FIGURE_12: &str = "…by using 2 nodes instead of 1 node, the MPT for any fixed number of concurrent \
-    connections approximately halves. If 4 PushUp nodes are used instead of 2, then the MPT is halved again.";
+pub const ON_FIGURE_12: &str = "…by using 2 nodes instead of 1 node, the MPT for any fixed number of \
+                                concurrent connections approximately halves. If 4 PushUp nodes are used \
+                                instead of 2, then the MPT is halved again.";
 /// What the paper says of Figures 12 and 13.
-pub const ON_FIGURES_12_13: &str = "These figures verify that the PushUp servers scale almost linearly as the number \
-    of nodes increases, with a very small overhead in load balancing and updates propagation among PushUp servers.";
+pub const ON_FIGURES_12_13: &str = "These figures verify that the PushUp servers scale almost linearly as \
+                                    the number of nodes increases, with a very small overhead in load \
+                                    balancing and updates propagation among PushUp servers.";
 /// What the paper says of Table 1.
-pub const ON_TABLE_1: &str = "…the long polling based method keeps a relatively constant network traffic while the \
-    client pull method's network traffic grows (almost) linearly as the publish time increases.";
+pub const ON_TABLE_1: &str = "…the long polling based method keeps a relatively constant network traffic \
+                              while the client pull method's network traffic grows (almost) linearly as \
+                              the publish time increases.";
 /// What the paper says of Table 2.
-pub const ON_TABLE_2: &str = "The MPT of client pull increases much faster than the long polling based methods. \
-    This could be caused by the increase in growing network traffic which lead to a higher chance of package loss in the \
-    client pull method.";
+pub const ON_TABLE_2: &str = "The MPT of client pull increases much faster than the long polling based \
+                              methods. This could be caused by the increase in growing network traffic \
+                              which lead to a higher chance of package loss in the client pull method.";
 
 #[cfg(test)]
 mod tests {

@@ -6,7 +6,6 @@
 mod crowds;
 mod csv;
 pub mod html;
-mod numbers;
 pub mod plot;
 mod polling;
 mod setting;
@@ -71,9 +70,11 @@ pub fn write(directory: &Path, setting: &Setting, results: &Results) -> Fallible
     Ok(path)
 }
 
-/// The verdicts on the claims that what was wanted can show.
+/// The verdicts on the claims about what was wanted.
 pub fn judge(setting: &Setting, results: &Results) -> Vec<Verdict> {
-    verdicts::judge(&Evidence { results, memory_bytes: setting.machine.memory_bytes })
+    let mut verdicts = verdicts::judge(&Evidence { results, memory_bytes: setting.machine.memory_bytes });
+    verdicts.retain(|verdict| verdict.exhibits.iter().any(|exhibit| setting.plan.exhibits.contains(exhibit)));
+    verdicts
 }
 
 fn page(setting: &Setting, results: &Results, verdicts: &[Verdict]) -> Fallible<String> {
@@ -90,15 +91,15 @@ fn verdict_section(setting: &Setting, verdicts: &[Verdict]) -> String {
     let mut out = String::from("<h2>In short</h2>\n");
     let count = |standing| verdicts::count(verdicts, standing);
     out += &paragraph(&format!(
-        "Of {} claims of the paper, {} are held here, {} are not, and {} cannot be shown. Each verdict is computed \
-         from the numbers below.",
+        "Of {} claims of the paper, {} are held here, {} are not, and {} cannot be shown. Each verdict is \
+         computed from the numbers below.",
         verdicts.len(),
         count(Standing::Held),
         count(Standing::NotHeld),
         count(Standing::CannotBeShown)
     ));
-    out += "<div class=scroll><table class=verdicts>\n<thead><tr><th>Where</th><th>The paper says</th><th>Here</th>\
-            <th>Why</th></tr></thead>\n<tbody>\n";
+    out += "<div class=scroll><table class=verdicts>\n<thead><tr><th>Where</th><th>The paper \
+            says</th><th>Here</th><th>Why</th></tr></thead>\n<tbody>\n";
     for verdict in verdicts {
         out += &verdict_row(setting, verdict);
     }
@@ -117,7 +118,7 @@ fn verdict_row(setting: &Setting, verdict: &Verdict) -> String {
         places.join("<br>"),
         escape(verdict.claim),
         verdict.standing.words(),
-        escape(&verdict.why)
+        html::unbroken(&escape(&verdict.why))
     )
 }
 
@@ -163,8 +164,8 @@ fn words_instead(above: &str, sentences: &[&str]) -> String {
     let told: String =
         sentences.iter().map(|sentence| format!("<blockquote>“{}”</blockquote>", escape(sentence))).collect();
     format!(
-        "<figure><b>{}</b>{told}<figcaption>The text of the paper gives no numbers for this figure, so none are \
-         drawn.</figcaption></figure>\n",
+        "<figure><b>{}</b>{told}<figcaption>The text of the paper gives no numbers for this figure, so \
+         none are drawn.</figcaption></figure>\n",
         escape(above)
     )
 }

@@ -64,4 +64,7 @@ fn add_kernel(stage: &mut Stage<'_>, before: KernelMemory) {
         if stage.subject.subscribe.iter().all(|to| to.ip().is_loopback()) { "both ends" } else { "our end" };
     stage.report.add("kernel_slab_bytes", &format!("kernel objects per connection, {ends}"), slab, "B");
     stage.report.add("kernel_buffer_bytes", &format!("kernel buffers per connection, {ends}"), buffers, "B");
+    let text = "kernel memory is the whole machine's, and Pss depends on who else runs the same program: \
+                on a busy machine trust Private_Dirty";
+    stage.remark(text.to_owned());
 }

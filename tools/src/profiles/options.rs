@@ -20,6 +20,9 @@ use crate::{Fallible, sys};
 /// Descriptors that pollers may not take: publishers, files, the event loop.
 const DESCRIPTORS_SPARE: usize = 100;
 
+/// Messages that may be planned in a second.
+const MESSAGES_PER_S_MAX: f64 = 1_000_000.0;
+
 /// A way of loading a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Profile {
@@ -158,6 +161,8 @@ pub struct Plan {
     pub dialect: Option<Dialect>,
     /// Whether a target may be another machine.
     pub reach: Reach,
+    /// Who runs on which processor, if it was said.
+    pub pin: Option<Placement>,
     /// Who runs on which processor.
     pub placement: Placement,
     /// Where the figures go besides the terminal.
@@ -190,7 +195,7 @@ impl Plan {
             storms: 3,
             sample: Duration::from_secs(1),
             slow_share: 0.1,
-            slow_rate: 1_000,
+            slow_rate: 20_000,
             in_flight: 256,
             publishers: 1,
             pipeline: 64,
@@ -207,7 +212,8 @@ impl Plan {
             pid: None,
             dialect: None,
             reach: Reach::Loopback,
-            placement: Placement::fitting(),
+            pin: None,
+            placement: Placement::Anywhere,
             json: None,
             voice: Voice::Shown,
         };
@@ -217,7 +223,10 @@ impl Plan {
             Profile::Publish => Plan { connections: 0, channels: 64, publishers: 4, ..plan },
             Profile::Storm => Plan { channels: 10, interval: Duration::from_millis(100), ..plan },
             Profile::Soak => Plan { channels: 10, duration: Duration::from_secs(60), ..plan },
-            Profile::Slow => Plan { body_bytes: 65_536, interval: Duration::from_millis(500), ..plan },
+            // Messages that no kernel buffer swallows, and time for a server to lose patience.
+            Profile::Slow => {
+                Plan { connections: 500, body_bytes: 256 * 1_024, duration: Duration::from_secs(40), ..plan }
+            }
         }
     }
 
@@ -242,6 +251,9 @@ impl Plan {
     }
 
     fn check(mut self) -> Fallible<Plan> {
+        // Where a server runs that is not ours is not ours to say.
+        let usual = if self.targets.is_empty() { Placement::fitting() } else { Placement::Anywhere };
+        self.placement = self.pin.unwrap_or(usual);
         if self.profile == Profile::Cycle {
             self.channels = u32::try_from(self.connections)?;
         }
@@ -252,6 +264,9 @@ impl Plan {
         }
         if self.connections > 0 && self.channels as usize > self.connections {
             return Err(format!("{} channels for {} connections", self.channels, self.connections).into());
+        }
+        if f64::from(self.channels) / self.interval.as_secs_f64() > MESSAGES_PER_S_MAX {
+            return Err(format!("--interval: more than {MESSAGES_PER_S_MAX} messages a second").into());
         }
         if self.targets.is_empty() {
             let alone =

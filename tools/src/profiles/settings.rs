@@ -103,8 +103,8 @@ pub(super) fn apply(plan: &mut Plan, name: &str, args: &mut lexopt::Parser) -> F
 fn switch(plan: &mut Plan, name: &str) {
     match name {
         "remote" => plan.reach = Reach::Remote,
-        "pin" => plan.placement = Placement::Apart,
-        "no-pin" => plan.placement = Placement::Anywhere,
+        "pin" => plan.pin = Some(Placement::Apart),
+        "no-pin" => plan.pin = Some(Placement::Anywhere),
         "quiet" => plan.voice = Voice::Quiet,
         _ => unreachable!("every switch of the table has its arm"),
     }
@@ -153,8 +153,6 @@ fn assign_server(plan: &mut Plan, name: &str, text: &str) -> Result<(), String> 
         "server-path" => plan.own = OwnServer::PushUp(Some(text.into())),
         "target" => {
             let (address, host) = target(text)?;
-            // Where a server runs that is not ours is not ours to know.
-            plan.placement = Placement::Anywhere;
             plan.targets.push(address);
             // Several targets are told apart by their addresses.
             plan.host = (plan.targets.len() == 1).then_some(host);
@@ -242,15 +240,11 @@ mod tests {
                     "slow-share" => "0.5",
                     _ => "10",
                 };
-                let args = lexopt::Parser::from_args([value].iter().filter(|_| !setting.value.is_empty()));
-                // A value that is left over would be a positional argument.
-                let mut args = args;
-                if setting.value.is_empty() {
-                    switch(&mut plan, setting.name);
-                } else if setting.name != "server-arg" {
-                    assign(&mut plan, setting.name, value).unwrap();
+                match setting.name {
+                    "server-arg" => {}
+                    name if setting.value.is_empty() => switch(&mut plan, name),
+                    name => assign(&mut plan, name, value).unwrap(),
                 }
-                let _ = args.raw_args();
             }
         }
     }

@@ -11,6 +11,9 @@ use crate::process::Memory;
 /// Looks at the memory that are kept; of a longer run, every second one is dropped again and again.
 const SAMPLES_MAX: usize = 10_000;
 
+/// A slope over less says little.
+const LONG: Duration = Duration::from_secs(600);
+
 /// Looks at the memory, by the time since the beginning.
 #[derive(Default)]
 struct Samples(Vec<(f64, Memory)>);
@@ -55,6 +58,9 @@ pub(super) fn run(stage: &mut Stage<'_>) -> Fallible<()> {
     stage.conclude()?;
     let spent = stage.since(&mark);
     tell(stage, &samples, spent.seconds);
+    if plan.duration < LONG {
+        stage.remark("a slope over a few minutes says little: run it for hours".to_owned());
+    }
     stage.add_cpu(&spent, spent.deliveries, "delivery and re-poll");
     Ok(())
 }
@@ -67,9 +73,10 @@ fn publish_slice(
     until: Instant,
     open_loop: OpenLoop,
 ) -> Fallible<()> {
-    let beats = from.saturating_duration_since(begin).as_secs_f64() / open_loop.every.as_secs_f64();
-    let first = begin + Duration::from_secs_f64(beats.ceil() * open_loop.every.as_secs_f64());
-    stage.publish_until("soaking", first.max(from), until, open_loop)
+    let (gone_ns, every_ns) = (from.saturating_duration_since(begin).as_nanos(), open_loop.every.as_nanos());
+    let beats_ns = gone_ns.div_ceil(every_ns.max(1)) * every_ns;
+    let first = begin + Duration::from_nanos(u64::try_from(beats_ns).unwrap_or(u64::MAX));
+    stage.publish_until("soaking", first, until, open_loop)
 }
 
 fn tell(stage: &mut Stage<'_>, samples: &Samples, seconds: f64) {

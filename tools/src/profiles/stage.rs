@@ -21,8 +21,14 @@ use crate::{Fallible, series};
 /// All pollers must be connected after so long, and for each this much more.
 const CONNECT_MAX: Duration = Duration::from_secs(30);
 const CONNECT_MAX_EACH: Duration = Duration::from_millis(2);
+/// A server of which every connection fails for so long is not there.
+const NOBODY_THERE: Duration = Duration::from_secs(2);
 /// Publications are planned so far ahead.
 const AHEAD: Duration = Duration::from_millis(500);
+/// Publications that may be planned or waiting; a server that falls behind further is given no more.
+const UNPUBLISHED_MAX: u64 = 1_000_000;
+/// How long is waited at least before more is planned.
+const TICK: Duration = Duration::from_millis(5);
 /// A server that was quiet comes to no harm if nobody reads for so long at the beginning.
 const LEAD: Duration = Duration::from_millis(10);
 
@@ -128,7 +134,10 @@ impl<'a> Stage<'a> {
         }
         let patience = CONNECT_MAX + CONNECT_MAX_EACH * pollers as u32;
         let slow = if rate > 0.0 { Duration::from_secs_f64(pollers as f64 / rate) } else { Duration::ZERO };
-        self.until("connecting", start + patience + slow, |tally| tally.held >= pollers as u64)?;
+        self.until("connecting", start + patience + slow, |tally| {
+            let nobody_there = tally.connects == 0 && tally.troubles.total() > 0;
+            tally.held >= pollers as u64 || (nobody_there && start.elapsed() > NOBODY_THERE)
+        })?;
         let took = start.elapsed();
         let tally = self.engine.tally();
         if tally.held < pollers as u64 && !self.engine.is_stopped() {
@@ -160,13 +169,20 @@ impl<'a> Stage<'a> {
     ) -> Fallible<()> {
         let mut at = begin;
         while at < end && !self.engine.is_stopped() {
-            let horizon = (Instant::now() + AHEAD).min(end);
-            while at < horizon {
+            let now = Instant::now();
+            if now > end + self.plan.drain {
+                self.remark("the server fell behind so far that publishing was given up".to_owned());
+                break;
+            }
+            let horizon = (now + AHEAD).min(end);
+            // What waits has its time already, and does not get another one by waiting longer.
+            while at < horizon && self.engine.tally().unpublished() < UNPUBLISHED_MAX {
                 self.engine.publish(at, self.next_channel, self.plan.body_bytes);
                 self.next_channel = (self.next_channel + 1) % plan.channels.max(1);
                 at += plan.every;
             }
-            self.until(phase, (horizon - AHEAD / 2).max(Instant::now()).min(end), |_| false)?;
+            let pause = now + AHEAD / 2;
+            self.until(phase, if pause < end { pause } else { end.max(now + TICK) }, |_| false)?;
         }
         self.until(phase, end, |_| false)
     }
@@ -190,9 +206,15 @@ impl<'a> Stage<'a> {
 
     /// Waits until the server has nothing to do, if its process is known.
     pub fn settle(&mut self) {
-        if !self.engine.is_stopped() && self.subject.settle() == Rest::Busy {
-            let text = "the server did not come to rest: CPU times are as the kernel last counted them";
-            self.remark(text.to_owned());
+        if self.engine.is_stopped() {
+            return;
+        }
+        match self.subject.settle() {
+            Rest::Quiet | Rest::Unknown => {}
+            Rest::Busy => self.remark(
+                "the server did not come to rest: CPU times are as the kernel last counted them".to_owned(),
+            ),
+            Rest::Gone => self.remark("the server has ended".to_owned()),
         }
     }
 

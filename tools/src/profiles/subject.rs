@@ -28,6 +28,8 @@ pub(super) enum Rest {
     Quiet,
     /// It is still busy after [`PATIENCE`].
     Busy,
+    /// Its process has ended.
+    Gone,
     /// Nobody knows its process.
     Unknown,
 }
@@ -101,12 +103,12 @@ impl Subject {
 
     /// Waits until the server has done all that it was asked for.
     pub fn settle(&self) -> Rest {
-        let (Some(pid), Some(mut before)) = (self.pid, self.cpu()) else { return Rest::Unknown };
+        let Some(pid) = self.pid else { return Rest::Unknown };
+        let Some(mut before) = self.cpu() else { return Rest::Gone };
         let deadline = Instant::now() + PATIENCE;
         while Instant::now() < deadline {
             sleep(SETTLE);
-            let Some(now) = self.cpu() else { return Rest::Unknown };
-            let asleep = process::is_asleep(pid).unwrap_or(false);
+            let (Some(now), Ok(asleep)) = (self.cpu(), process::is_asleep(pid)) else { return Rest::Gone };
             if asleep && now.since(before).ran_ns < SETTLED_NS {
                 return Rest::Quiet;
             }

@@ -2,7 +2,7 @@
 //! is, how it is configured, and which of its processes is measured.
 //!
 //! What it refuses to know: how it is loaded. Invariant: it is configured as its own users
-//! would who want it fast, and never to our advantage; [`configuration`] says why for each line.
+//! would who want it fast, and never to our advantage; `configuration` says why for each line.
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
@@ -122,74 +122,16 @@ struct Settings<'a> {
 /// The configuration, each line with its reason.
 fn configuration(settings: &Settings<'_>) -> String {
     let Settings { module, room, subscribe, publish, descriptors, as_root } = settings;
-    let (module, room) = (module.display(), room.display());
-    let user = if *as_root { "user root;" } else { "" };
-    format!(
-        "\
-load_module {module};
-{user}
-daemon off;
-pid {room}/pid;
-# Problems only, as PushUp's log.
-error_log stderr error;
-# PushUp has one core here, so has nchan; with one worker nothing is sent between workers.
-worker_processes 1;
-worker_rlimit_nofile {descriptors};
-# The location's expression is compiled to machine code.
-pcre_jit on;
-events {{
-    use epoll;
-    worker_connections {descriptors};
-    # All who wait are accepted at once, and nobody competes for them: less work for each.
-    multi_accept on;
-    accept_mutex off;
-}}
-http {{
-    # A line for each poll is work that PushUp does not do either.
-    access_log off;
-    # A connection is never closed for its age or its number of polls; PushUp's is not.
-    keepalive_timeout 1h;
-    keepalive_requests 1000000000;
-    client_header_timeout 1h;
-    client_max_body_size 1m;
-    tcp_nodelay on;
-    # Messages and channels live here; only pages that are used count as memory. Enough for
-    # 16,000 channels with a few kB each.
-    nchan_shared_memory_size 256M;
-    # Nothing is written to these; Debian's own places belong to the system's nginx.
-    client_body_temp_path {room}/body;
-    proxy_temp_path {room}/proxy;
-    fastcgi_temp_path {room}/fastcgi;
-    uwsgi_temp_path {room}/uwsgi;
-    scgi_temp_path {room}/scgi;
-    server {{
-        # The same backlog as PushUp's.
-        listen 127.0.0.1:{subscribe} backlog=4096;
-        location ~ ^/sub/(.+)$ {{
-            # Nothing else is tried for a request, which would cost time.
-            nchan_subscriber longpoll;
-            nchan_channel_id $1;
-            # A poll without conditions gets what is cached, as PushUp's without a cursor.
-            nchan_subscriber_first_message oldest;
-            # PushUp's own default.
-            nchan_subscriber_timeout 50s;
-        }}
-    }}
-    server {{
-        listen 127.0.0.1:{publish} backlog=4096;
-        # Publishers pipeline, and are few: as much is received at once as by PushUp.
-        client_header_buffer_size 64k;
-        location ~ ^/pub/(.+)$ {{
-            nchan_publisher http;
-            nchan_channel_id $1;
-            # As long as PushUp keeps messages, but fewer: shorter lists can only help.
-            nchan_message_timeout 300s;
-            nchan_message_buffer_length 100;
-        }}
-    }}
-}}
-"
-    )
+    let values = [
+        ("@module@", module.display().to_string()),
+        ("@room@", room.display().to_string()),
+        ("@subscribe@", subscribe.to_string()),
+        ("@publish@", publish.to_string()),
+        ("@descriptors@", descriptors.to_string()),
+        ("@user@", if *as_root { "user root;" } else { "" }.to_owned()),
+    ];
+    let fill = |text: String, (name, value): &(&str, String)| text.replace(name, value);
+    values.iter().fold(include_str!("nchan.conf").to_owned(), fill)
 }
 
 #[cfg(test)]

@@ -6,10 +6,10 @@
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The message of each channel that is mistreated.
 pub const VICTIM: usize = 3;
@@ -48,6 +48,7 @@ struct Channels {
     stopped: AtomicBool,
     /// Whether a message was mistreated: one is enough.
     is_done: AtomicBool,
+    polls: AtomicUsize,
 }
 
 /// The server; it ends when it is dropped.
@@ -75,6 +76,15 @@ impl Server {
         });
         Server { address, channels }
     }
+
+    /// Waits until so many polls have come; whether they have.
+    pub fn wait_for_polls(&self, polls: usize, at_most: Duration) -> bool {
+        let deadline = Instant::now() + at_most;
+        while self.channels.polls.load(Ordering::Relaxed) < polls && Instant::now() < deadline {
+            thread::sleep(Duration::from_millis(2));
+        }
+        self.channels.polls.load(Ordering::Relaxed) >= polls
+    }
 }
 
 impl Drop for Server {
@@ -98,6 +108,7 @@ fn serve(stream: TcpStream, channels: &Channels, fault: Fault) -> Option<()> {
         }
         let (channel, cursor) =
             target.strip_prefix("/sub/")?.split_once("?after=").unwrap_or((&target[5..], "0"));
+        channels.polls.fetch_add(1, Ordering::Relaxed);
         let json = poll(channels, channel, cursor.parse().ok()?, fault)?;
         answer(&mut output, &json, fault)?;
     }

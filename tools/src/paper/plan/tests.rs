@@ -64,6 +64,7 @@ fn crowds_get_time_for_every_message() {
     for (connections, ms) in [(500, 1_000), (8_000, 1_000), (16_000, 1_920)] {
         assert_eq!(plan.broadcast_gap(connections).as_millis(), ms);
     }
+    assert_eq!((shortened_wait_ms(1.0), shortened_wait_ms(0.2)), (0.0, 400.0));
     assert_eq!(Plan { crowd_scale: 1.0, ..plan }.broadcast_gap(16_000).as_millis(), 10_000);
 }
 

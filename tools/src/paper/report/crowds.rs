@@ -2,10 +2,11 @@
 
 use plotters::style::RGBColor;
 
-use super::html::{Cell, Head, Table, escape, head, paragraph, wide};
+use super::html::{Cell, Table, escape, head, paragraph};
 use super::plot::{Line, Look, Mark, Plot, Scale, Stroke};
-use super::{Setting, figure, heading, look, numbers, words_instead};
+use super::{Setting, figure, heading, look, words_instead};
 use crate::Fallible;
+use crate::paper::numbers;
 use crate::paper::plan::{CrowdJob, Front};
 use crate::paper::results::{CrowdMemory, CrowdRun, Results};
 use crate::paper::{Exhibit, Method, published};
@@ -43,8 +44,8 @@ fn introduction(setting: &Setting) -> String {
         connections.map_or(0.0, |connections| setting.plan.broadcast_gap(*connections).as_secs_f64())
     };
     paragraph(&format!(
-        "All connections hold a poll on one channel. When all are held, memory is read; then {} messages are published, \
-         {:.1} to {:.1} s apart, each of which goes to every connection.",
+        "All connections hold a poll on one channel. When all are held, memory is read; then {} messages \
+         are published, {:.1} to {:.1} s apart, each of which goes to every connection.",
         setting.plan.broadcasts,
         gap(setting.plan.crowds.first()),
         gap(setting.plan.crowds.last())
@@ -60,74 +61,66 @@ fn part(part: impl Fn(&CrowdMemory) -> f64) -> impl Fn(&CrowdRun) -> Option<f64>
     move |run| run.memory.as_ref().map(&part)
 }
 
-fn memory(setting: &Setting, results: &Results) -> Fallible<String> {
+/// All that a server costs, in percent of the machine's memory.
+fn share(setting: &Setting) -> impl Fn(&CrowdMemory) -> f64 + Copy {
     let all = setting.machine.memory_bytes as f64;
-    let share = move |memory: &CrowdMemory| 100.0 * (memory.pss + memory.kernel) / all;
+    move |memory| 100.0 * (memory.pss + memory.kernel) / all
+}
+
+fn memory(setting: &Setting, results: &Results) -> Fallible<String> {
+    let plot = memory_plot(setting, results);
+    let here = figure(&format!("Here, of {} MB", whole(setting.machine.memory_bytes as f64 / 1e6)), &plot)?;
     let mut out = heading(Exhibit::Figure9, "server memory usage");
-    let mut lines = Vec::new();
-    for method in Method::LONG {
-        lines.push(by_connections(
-            results,
-            &format!("{method}, with the kernel's part"),
-            method,
-            part(share),
-        ));
-    }
-    let space = by_connections(
-        results,
-        "MLP, address space",
-        Method::ThreadPerPoll,
-        part(move |m| 100.0 * m.address_space / all),
-    );
-    lines.push(Line { look: look(Method::ThreadPerPoll, Stroke::Dashed), ..space });
-    let own = by_connections(
-        results,
-        "ELP, own memory alone",
-        Method::EventDriven,
-        part(move |m| 100.0 * m.pss / all),
-    );
-    lines.push(Line { look: look(Method::EventDriven, Stroke::Dashed), ..own });
-    let plot = Plot {
-        title: "Server memory by connections".to_owned(),
-        y_name: "percent of the machine's memory (log scale)".to_owned(),
-        y_scale: Scale::Log,
-        y_span: Some((0.1, 100.0)),
-        ..axes(results, lines)
-    };
-    let here = figure(&format!("Here, of {} MB", whole(all / 1e6)), &plot)?;
     out += &format!(
         "<div class=figures>\n{}{here}</div>\n",
         words_instead("The paper", &[published::ON_FIGURE_9])
     );
     out += &paragraph(
-        "Own memory is what is resident in the server's process (Pss); private is the part that is shared with nobody. \
-         Kernel is what the kernel's slab, thread stacks, page tables and socket buffers grew by: it includes the clients' \
-         ends of the connections, which are on this machine too, about half of what a connection costs. Address space is \
-         what the process has reserved, most of it for stacks; only what is touched becomes memory.",
+        "Own memory is what is resident in the server's process (Pss); private is the part that is shared \
+         with nobody. Kernel is what the kernel's slab, thread stacks, page tables and socket buffers \
+         grew by: it includes the clients' ends of the connections, which are on this machine too, about \
+         half of what a connection costs. Address space is what the process has reserved, most of it for \
+         stacks; only what is touched becomes memory.",
     );
-    let pss = part(|memory| memory.pss);
-    let private = part(|memory| memory.private);
-    let kernel = part(|memory| memory.kernel);
-    let percent = part(share);
-    let space = part(|memory| memory.address_space);
-    let threads = part(|memory| memory.threads);
+    Ok(out + &memory_table(setting, results))
+}
+
+fn memory_plot(setting: &Setting, results: &Results) -> Plot {
+    let all = setting.machine.memory_bytes as f64;
+    let whole = |method: Method| {
+        by_connections(results, &format!("{method}, with the kernel's part"), method, part(share(setting)))
+    };
+    let mut lines: Vec<Line> = Method::LONG.map(whole).into();
+    let space = part(move |memory| 100.0 * memory.address_space / all);
+    let own = part(move |memory| 100.0 * memory.pss / all);
+    let space = by_connections(results, "MLP, address space", Method::ThreadPerPoll, space);
+    let own = by_connections(results, "ELP, own memory alone", Method::EventDriven, own);
+    lines.push(Line { look: look(Method::ThreadPerPoll, Stroke::Dashed), ..space });
+    lines.push(Line { look: look(Method::EventDriven, Stroke::Dashed), ..own });
+    Plot {
+        title: "Server memory by connections".to_owned(),
+        y_name: "percent of the machine's memory (log scale)".to_owned(),
+        y_scale: Scale::Log,
+        y_span: Some((0.1, 100.0)),
+        ..axes(results, lines)
+    }
+}
+
+fn memory_table(setting: &Setting, results: &Results) -> String {
     let each = |run: &CrowdRun| {
-        run.memory
-            .as_ref()
-            .filter(|_| run.held > 0)
-            .map(|memory| (memory.pss + memory.kernel) / run.held as f64)
+        let memory = run.memory.as_ref().filter(|_| run.held > 0)?;
+        Some((memory.pss + memory.kernel) / run.held as f64)
     };
     let figures: [Figure; 7] = [
-        ("own MB", &pss, numbers::megabytes),
-        ("private MB", &private, numbers::megabytes),
-        ("kernel MB", &kernel, numbers::megabytes),
-        ("% of memory", &percent, numbers::three),
+        ("own MB", &part(|memory| memory.pss), numbers::megabytes),
+        ("private MB", &part(|memory| memory.private), numbers::megabytes),
+        ("kernel MB", &part(|memory| memory.kernel), numbers::megabytes),
+        ("% of memory", &part(share(setting)), numbers::three),
         ("KB each", &each, numbers::kilobytes),
-        ("address space GB", &space, numbers::gigabytes),
-        ("threads", &threads, whole),
+        ("address space GB", &part(|memory| memory.address_space), numbers::gigabytes),
+        ("threads", &part(|memory| memory.threads), whole),
     ];
-    out += &tables(results, "Server memory; “each” is own and kernel divided by the held polls", &figures);
-    Ok(out)
+    tables(results, "Server memory; “each” is own and kernel divided by the held polls", &figures)
 }
 
 fn trips(results: &Results) -> Fallible<String> {
@@ -164,9 +157,10 @@ fn received(setting: &Setting, results: &Results) -> Fallible<String> {
         words_instead("The paper", &[published::ON_FIGURES_10_11])
     );
     out += &paragraph(&format!(
-        "Of all messages to all wanted connections, the share that arrived within {:.0} s of the moment for which it was \
-         planned. A connection that the server did not take counts as one that received nothing. “Late or lost” and \
-         “twice” count messages to connections that were held.",
+        "Of all messages to all wanted connections, the share that arrived within {:.0} s of the moment \
+         for which it was planned. A connection that the server did not take counts as one that received \
+         nothing; “late or lost” are all messages that are missing from the whole, “twice” those that \
+         came again.",
         setting.received_within_s
     ));
     out += &tables(results, "Received messages", &received_figures());
@@ -291,29 +285,27 @@ fn axes(results: &Results, lines: Vec<Line>) -> Plot {
     }
 }
 
-/// The same figures of threads and of events side by side.
+/// The same figures of threads and of events, one below the other.
 fn tables(results: &Results, caption: &str, figures: &[Figure]) -> String {
     table(results, caption, &Method::LONG.map(|method| (method, Front::Direct)), figures)
 }
 
+/// A block of rows for each of `whose`, a row for each number of connections.
 fn table(results: &Results, caption: &str, whose: &[(Method, Front)], figures: &[Figure]) -> String {
-    let top: Vec<Head> = std::iter::once(head(""))
-        .chain(whose.iter().map(|(method, _)| wide(method.word(), figures.len())))
-        .collect();
-    let below: Vec<Head> = std::iter::once(head("connections"))
-        .chain(whose.iter().flat_map(|_| figures.iter().map(|(name, _, _)| head(name))))
-        .collect();
-    let sizes = results.connections(|front| whose.iter().any(|(_, other)| *other == front));
-    let row = |connections: usize| {
-        let cell = |(method, front): (Method, Front), (_, figure, number): &Figure| {
-            let job = CrowdJob { method, connections, front };
-            Cell::series(&finite(results.crowd(job, figure)), *number)
-        };
-        let cells = whose.iter().flat_map(|who| figures.iter().map(|figure| cell(*who, figure)));
-        (whole(connections as f64), cells.collect())
-    };
-    Table { caption: caption.to_owned(), heads: vec![top, below], rows: sizes.into_iter().map(row).collect() }
-        .html()
+    let heads = std::iter::once(head("connections")).chain(figures.iter().map(|(name, _, _)| head(name)));
+    let mut rows = Vec::new();
+    for (method, front) in whose {
+        if whose.len() > 1 {
+            rows.push((method.word().to_owned(), Vec::new()));
+        }
+        for connections in results.connections(|other| other == *front) {
+            let job = CrowdJob { method: *method, connections, front: *front };
+            let cell =
+                |(_, figure, number): &Figure| Cell::series(&finite(results.crowd(job, figure)), *number);
+            rows.push((whole(connections as f64), figures.iter().map(cell).collect()));
+        }
+    }
+    Table { caption: caption.to_owned(), heads: vec![heads.collect()], rows }.html()
 }
 
 fn finite(series: Series) -> Series {

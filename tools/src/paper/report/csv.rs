@@ -55,7 +55,8 @@ pub fn files(results: &Results, verdicts: &[Verdict]) -> Vec<(&'static str, Stri
 fn table1(results: &Results) -> String {
     let mut out = head(
         "method,clients,interval_s,time_scale,paper_kb,payload_kb,payload_kb_least,payload_kb_most,loopback_kb,\
-         loopback_kb_least,loopback_kb_most,loopback_packets,loopback_packets_least,loopback_packets_most,answers",
+         loopback_kb_least,loopback_kb_most,loopback_packets,loopback_packets_least,\
+         loopback_packets_most,answers",
     );
     for (method, clients, interval_s) in cells(results) {
         let of = |figure: fn(&PollingRun) -> f64| results.polling(method, clients, interval_s, figure);
@@ -112,8 +113,11 @@ fn cell(
     [method.to_string(), clients.to_string(), interval_s.to_string(), scale, optional(paper)]
 }
 
+/// A column and where its values come from.
+type Column = (&'static str, fn(&CrowdRun) -> Option<f64>);
+
 /// The figures of a crowd that are summed up, by their column.
-const CROWD: [(&str, fn(&CrowdRun) -> Option<f64>); 11] = [
+const CROWD: [Column; 11] = [
     ("held", |run| Some(run.held as f64)),
     ("connect_s", |run| Some(run.connect_s)),
     ("pss_bytes", |run| Some(run.memory?.pss)),
@@ -160,8 +164,8 @@ fn crowd(job: &CrowdJob) -> [String; 3] {
 
 fn polling_runs(results: &Results) -> String {
     let mut out = head(
-        "method,clients,interval_s,time_scale,payload_bytes,loopback_bytes,loopback_packets,answers,trip_ms,trip_p99_ms,\
-         received_percent,lost,duplicated,errors,failure",
+        "method,clients,interval_s,time_scale,payload_bytes,loopback_bytes,loopback_packets,answers,\
+         trip_ms,trip_p99_ms,received_percent,lost,duplicated,errors,failure",
     );
     for Done { job, outcome } in &results.polling {
         let begin = [

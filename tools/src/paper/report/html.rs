@@ -25,6 +25,23 @@ pub fn escape(text: &str) -> String {
     out
 }
 
+/// The same text, with numbers kept on one line with their units.
+pub fn unbroken(text: &str) -> String {
+    const UNITS: [&str; 7] = ["%", "ms", "s", "kB", "MB", "GB", "clients"];
+    UNITS.iter().fold(text.to_owned(), |text, unit| {
+        let mut out = String::with_capacity(text.len());
+        for (index, part) in text.split(&format!(" {unit}")).enumerate() {
+            let counts = out.ends_with(|last: char| last.is_ascii_digit());
+            if index > 0 {
+                out.push(if counts { '\u{a0}' } else { ' ' });
+                out.push_str(unit);
+            }
+            out.push_str(part);
+        }
+        out
+    })
+}
+
 /// A paragraph of plain text.
 pub fn paragraph(text: &str) -> String {
     format!("<p>{}</p>\n", escape(text))
@@ -112,8 +129,11 @@ pub struct Table {
 impl Table {
     /// The table as HTML, wide ones scrolling by themselves.
     pub fn html(&self) -> String {
-        let mut out =
-            format!("<div class=scroll><table>\n<caption>{}</caption>\n<thead>\n", escape(&self.caption));
+        // A caption of the table itself would be no wider than the table.
+        let caption = escape(&self.caption);
+        let mut out = format!(
+            "<p class=caption>{caption}</p>\n<div class=scroll><table aria-label=\"{caption}\">\n<thead>\n"
+        );
         for line in &self.heads {
             out.push_str("<tr>");
             for Head { words, columns } in line {
@@ -145,8 +165,8 @@ pub fn page(title: &str, body: &str) -> String {
     format!(
         "<!DOCTYPE html>\n<html lang=en>\n<head>\n<meta charset=utf-8>\n\
          <meta name=viewport content=\"width=device-width, initial-scale=1\">\n\
-         <meta name=color-scheme content=\"light dark\">\n<title>{}</title>\n<style>\n{STYLE}</style>\n</head>\n\
-         <body>\n<main>\n{body}</main>\n</body>\n</html>\n",
+         <meta name=color-scheme content=\"light dark\">\n<title>{}</title>\n\
+         <style>\n{STYLE}</style>\n</head>\n<body>\n<main>\n{body}</main>\n</body>\n</html>\n",
         escape(title)
     )
 }
@@ -160,6 +180,17 @@ mod tests {
     fn texts_cannot_break_out() {
         assert_eq!(escape("<a href=\"x\">&"), "&lt;a href=&quot;x&quot;&gt;&amp;");
         assert_eq!(paragraph("1 < 2"), "<p>1 &lt; 2</p>\n");
+    }
+
+    #[test]
+    fn numbers_stay_with_their_units() {
+        for (text, expected) in [
+            ("at 8 % of 25.3 GB in 4 ms", "at 8\u{a0}% of 25.3\u{a0}GB in 4\u{a0}ms"),
+            ("the % of size", "the % of size"),
+            ("", ""),
+        ] {
+            assert_eq!(unbroken(text), expected);
+        }
     }
 
     #[test]
@@ -187,7 +218,7 @@ mod tests {
             ],
         };
         let html = table.html();
-        assert!(html.contains("<caption>KB &amp; more</caption>"));
+        assert!(html.contains("<p class=caption>KB &amp; more</p>"));
         assert!(html.contains("<th scope=col></th><th scope=col colspan=2>10 s</th>"));
         assert!(html.contains("<tr class=block><th scope=rowgroup colspan=3>10 clients</th></tr>"));
         assert!(html.contains("<tr><th scope=row>CP</th><td>1</td><td class=none>–</td></tr>"));

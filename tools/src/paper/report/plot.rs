@@ -15,7 +15,7 @@ const WIDTH: u32 = 560;
 const HEIGHT: u32 = 380;
 /// Black, which becomes the colour of the page's text.
 const INK: RGBColor = BLACK;
-const TEXT_PX: u32 = 14;
+const TEXT_PX: u32 = 16;
 const MARK_PX: i32 = 4;
 const RING_PX: i32 = 7;
 const LINE_PX: u32 = 2;
@@ -132,8 +132,8 @@ impl Plot {
         let mut chart = ChartBuilder::on(root)
             .margin(10)
             .margin_right(18)
-            .x_label_area_size(44)
-            .y_label_area_size(66)
+            .x_label_area_size(48)
+            .y_label_area_size(74)
             .build_cartesian_2d(x, y)?;
         chart
             .configure_mesh()

@@ -2,15 +2,18 @@
 
 use super::html::{Cell, Table, escape, head, paragraph, quote, wide};
 use super::plot::{Line, Plot, Scale, Stroke};
-use super::{Setting, figure, heading, look, numbers};
+use super::{Setting, figure, heading, look};
 use crate::Fallible;
-use crate::paper::plan::scale_words;
+use crate::paper::numbers;
+use crate::paper::plan::{scale_words, shortened_wait_ms};
 use crate::paper::results::{PollingRun, Results};
 use crate::paper::{Exhibit, Method, published};
 use crate::series::{Number, Series, whole};
 
 /// A figure of the paper's tables.
 type Published = fn(Method, usize, u32) -> Option<f64>;
+/// A figure of a run: what it is called, where it comes from, how it is written.
+type Figure<'a> = (&'a str, fn(&PollingRun) -> f64, Number);
 
 /// Everything of §4.2 that was wanted.
 pub fn sections(setting: &Setting, results: &Results) -> Fallible<String> {
@@ -21,7 +24,7 @@ pub fn sections(setting: &Setting, results: &Results) -> Fallible<String> {
     let mut out = String::from("<h2>Push model against poll model (§4.2)</h2>\n");
     out += &trouble(results);
     if wanted(Exhibit::Table1) {
-        out += &traffic_tables(results);
+        out += &traffic_tables(setting, results);
     }
     if wanted(Exhibit::Figure7) {
         out += &traffic_figure(results)?;
@@ -45,15 +48,20 @@ fn trouble(results: &Results) -> String {
     format!("<div class=callout>Runs that failed:<ul>{items}</ul></div>\n")
 }
 
-fn traffic_tables(results: &Results) -> String {
+fn traffic_tables(setting: &Setting, results: &Results) -> String {
     let mut out = heading(Exhibit::Table1, "network traffic over one publish interval");
     out += &quote(published::ON_TABLE_1);
     out += &paragraph(
-        "KB (1,000 bytes) that all clients together sent and received from one message to the next. Columns are the \
-         publish interval in seconds of the paper. “here” counts HTTP bytes, requests and answers; the paper does not say \
-         what it counts, but 127 bytes for each poll are about one request without its answer, so compare the shape, \
-         not the size.",
+        "KB (1,000 bytes) that all clients together sent and received from one message to the next. \
+         Columns are the publish interval in seconds of the paper. “here” counts HTTP bytes, requests and \
+         answers; the paper does not say what it counts, but its 127 bytes for each poll are about a bare \
+         request, so compare the shape, not the size.",
     );
+    out += &paragraph(&format!(
+        "A run lasts {} publish interval(s), with a message in the middle of each; what was sent before, \
+         while clients came, is not counted.",
+        setting.plan.publications
+    ));
     let caption = "Network traffic, KB of HTTP: the paper's numbers and ours";
     out += &compare(
         results,
@@ -64,16 +72,19 @@ fn traffic_tables(results: &Results) -> String {
         numbers::kilobytes,
     );
     out += &paragraph(
-        "What the loopback interface carried for the same polls, which includes the heads of TCP and IP, empty \
-         acknowledgements, and for client pulling the opening and closing of a connection for each poll:",
+        "What the loopback interface carried for the same polls, which includes the heads of TCP and IP, \
+         empty acknowledgements, and for client pulling the opening and closing of a connection for each \
+         poll:",
     );
     out += &ours(
         results,
-        "Network traffic on the interface: KB and packets",
-        &[
-            ("KB", |run| run.loopback_bytes, numbers::kilobytes),
-            ("packets", |run| run.loopback_packets, whole),
-        ],
+        "Network traffic on the interface, KB",
+        &[("KB", |run| run.loopback_bytes, numbers::kilobytes)],
+    );
+    out += &ours(
+        results,
+        "Network traffic on the interface, packets",
+        &[("packets", |run| run.loopback_packets, whole)],
     );
     out
 }
@@ -82,8 +93,9 @@ fn trip_tables(results: &Results) -> String {
     let mut out = heading(Exhibit::Table2, "mean publish trip time");
     out += &quote(published::ON_TABLE_2);
     out += &paragraph(
-        "From the moment for which a publication was planned to its reception by a client, the mean over all clients and \
-         messages. A client that pulls learns of a message at its next poll: on average half a polling interval later.",
+        "From the moment for which a publication was planned to its reception by a client, the mean over \
+         all clients and messages. A client that pulls learns of a message at its next poll: on average \
+         half a polling interval later.",
     );
     let caption = "Mean publish trip time, seconds: the paper's numbers and ours as measured";
     out +=
@@ -117,15 +129,16 @@ fn pace(results: &Results) -> String {
         if all.is_empty() {
             continue;
         }
-        let slowed_s = Series(all).median() / scale / 1e3;
-        told.push(format!("{clients} clients ({}) {slowed_s:.2} s", scale_words(scale)));
+        let slowed_s = (Series(all).median() + shortened_wait_ms(scale)) / 1e3;
+        told.push(format!("{} clients {slowed_s:.2} s", whole(clients as f64)));
     }
     if told.is_empty() {
         return String::new();
     }
     paragraph(&format!(
-        "Time was shortened, and with it the polling interval that makes up client pulling's trip time. At the paper's \
-         pace client pulling's median would be: {}. The times of long polling do not depend on the pace.",
+        "Time was shortened, and with it the polling interval that makes up client pulling's trip time. With \
+         the half interval that is missing, client pulling's median at the paper's pace would be: {}. The \
+         times of long polling do not depend on the pace.",
         told.join(", ")
     ))
 }
@@ -157,7 +170,7 @@ fn compare(
 }
 
 /// Figures of ours alone, side by side in each interval.
-fn ours(results: &Results, caption: &str, figures: &[(&str, fn(&PollingRun) -> f64, Number)]) -> String {
+fn ours(results: &Results, caption: &str, figures: &[Figure]) -> String {
     let intervals = results.intervals_s();
     let mut top = vec![head("")];
     let mut below = vec![head("")];
@@ -168,7 +181,7 @@ fn ours(results: &Results, caption: &str, figures: &[(&str, fn(&PollingRun) -> f
     let heads = if figures.len() > 1 { vec![top, below] } else { vec![top] };
     let cells = |method, clients| {
         let group = |interval_s: &u32| {
-            let of = |(_, figure, number): &(&str, fn(&PollingRun) -> f64, Number)| {
+            let of = |(_, figure, number): &Figure| {
                 Cell::series(&results.polling(method, clients, *interval_s, figure), *number)
             };
             figures.iter().map(of).collect::<Vec<_>>()

@@ -62,6 +62,7 @@ fn everything_is_on_the_page() {
 #[test]
 fn only_what_is_wanted() {
     let html = html("--only fig9 --full", &results(World::WithoutOverload));
+    assert_eq!(html.matches("class=\"standing ").count(), 2);
     assert!(html.contains("id=fig9>") && !html.contains("id=fig10>") && !html.contains("id=table1>"));
     assert!(!html.contains("Time was shortened"));
 }

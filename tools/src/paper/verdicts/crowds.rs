@@ -5,7 +5,7 @@
 use super::{Evidence, Finding, Standing, extremes, held_if, times};
 use crate::paper::plan::{CrowdJob, Front};
 use crate::paper::results::{CrowdMemory, CrowdRun};
-use crate::paper::{Method, published};
+use crate::paper::{Method, numbers, published};
 use crate::series::{bytes, whole};
 
 /// From this share of the memory on it is full.
@@ -71,17 +71,23 @@ fn threads_sentence(evidence: &Evidence, job: CrowdJob, share: f64) -> Option<St
     let part = |part: fn(&CrowdMemory) -> f64| memory(evidence, job, part);
     let (own, kernel, space) = (part(|m| m.pss)?, part(|m| m.kernel)?, part(|m| m.address_space)?);
     let all = evidence.memory_bytes as f64;
+    let held = median(evidence, job, |run| Some(run.held as f64))?;
+    let held = if held < job.connections as f64 {
+        format!(", of which {} were held,", whole(held))
+    } else {
+        String::new()
+    };
     Some(format!(
-        "At {} connections the threads use {} of their own and {} in the kernel, {} % of this machine's {} (it would be {} % \
-         of the paper's {}). Their stacks reserve {} of address space, {} % of the memory; the paper does not say which of \
-         the two it plots, and what is reserved is not used.",
+        "At {} connections{held} the threads use {} of their own and {} in the kernel, {} % of this \
+         machine's {} (it would be {} % of the paper's 8 GB). Their stacks reserve {} of address space, \
+         {} % of the memory; the paper does not say which of the two it plots, and what is reserved is \
+         not used.",
         whole(job.connections as f64),
         bytes(own),
         bytes(kernel),
         percent(100.0 * share),
         bytes(all),
         percent(100.0 * (own + kernel) / published::MEMORY_BYTES as f64),
-        bytes(published::MEMORY_BYTES as f64),
         bytes(space),
         percent(100.0 * space / all)
     ))
@@ -104,7 +110,8 @@ pub fn events_need_little_memory(evidence: &Evidence) -> Finding {
         format!("threads use {} to {} as much, kernel included", times(least), times(most))
     });
     let why = format!(
-        "At {} connections PushUp uses {} of its own, {} % of the memory together with the kernel's sockets; {versus}.",
+        "At {} connections PushUp uses {} of its own, {} % of the memory together with the kernel's \
+         sockets; {versus}.",
         whole(most as f64),
         bytes(own),
         percent(100.0 * share)
@@ -119,14 +126,18 @@ pub fn events_are_sooner(evidence: &Evidence) -> Finding {
     for size in sizes(evidence) {
         let Some(events) = trip(Method::EventDriven, size) else { continue };
         let ratio = trip(Method::ThreadPerPoll, size).map(|threads| threads / events);
-        told.push(format!("{} at {}", ratio.map_or("no threads".to_owned(), times), whole(size as f64)));
+        let size = whole(size as f64);
+        told.push(match ratio {
+            Some(ratio) => format!("{} at {size}", times(ratio)),
+            None => format!("without an end at {size}, where threads got nothing through"),
+        });
         last = Some(ratio);
     }
     // A server of threads that got nothing through is no match either.
     let significant = last?.is_none_or(|ratio| ratio >= SIGNIFICANT);
     let why = format!(
-        "The mean trip time of threads is, by connections, {} that of PushUp; {} or more at the most connections would be \
-         significant.",
+        "The mean trip time of threads is, by connections, {} that of PushUp; {} or more at the most \
+         connections would be significant.",
         told.join(", "),
         times(SIGNIFICANT)
     );
@@ -148,15 +159,20 @@ pub fn events_lose_less(evidence: &Evidence) -> Finding {
     let differs = events - threads > POINTS;
     let why = if differs {
         format!(
-            "PushUp's clients received at least {least_events:.2} %; the largest difference is at {} connections, {events:.2} % \
-             against {threads:.2} % with threads.",
-            whole(size as f64)
+            "PushUp's clients received at least {} %; the largest difference is at {} connections, {} % \
+             against {} % with threads.",
+            numbers::percent(least_events),
+            whole(size as f64),
+            numbers::percent(events),
+            numbers::percent(threads)
         )
     } else {
         let (least, _) = extremes(pairs.iter().map(|(_, _, threads)| *threads))?;
         format!(
-            "Both received practically everything at every size: PushUp at least {least_events:.2} %, threads at least \
-             {least:.2} %. TCP loses nothing, and this machine was not driven beyond what it can hold."
+            "Both received practically everything at every size: PushUp at least {} %, threads at least \
+             {} %. TCP loses nothing, and this machine was not driven beyond what it can hold.",
+            numbers::percent(least_events),
+            numbers::percent(least)
         )
     };
     Some((held_if(differs && never_less), why))
@@ -172,8 +188,8 @@ pub fn nodes_halve_the_time(evidence: &Evidence) -> Finding {
         .filter(|(one, two)| nodes.contains(one) && nodes.contains(two))
         .collect();
     if doubled.is_empty() {
-        let why = "Only one node was measured: nodes of this version do not know each other, so that a message would \
-                   reach the polls of one of them.";
+        let why = "Only one node was measured: nodes of this version do not know each other, so that a \
+                   message would reach the polls of one of them.";
         return Some((Standing::CannotBeShown, why.to_owned()));
     }
     let mut ratios = Vec::new();

@@ -39,6 +39,11 @@ fn bad_usage_is_refused_with_a_reason() {
         (Profile::Hold, &["--channels", "2000"], "2000 channels for 1000 connections"),
         (Profile::Hold, &["--body-bytes", "10"], "at least 53"),
         (Profile::Soak, &["--duration", "8000h"], "not a time"),
+        (
+            Profile::Soak,
+            &["--connections", "9999", "--channels", "9999", "--interval", "1ms"],
+            "messages a second",
+        ),
         (Profile::Hold, &["--server", "apache"], "neither pushup nor nchan"),
         (Profile::Hold, &["--server-path", "/nowhere"], "no such file"),
         (Profile::Hold, &["--dialect", "/nowhere"], "built in"),

@@ -36,9 +36,9 @@ pub fn gigabytes(bytes: f64) -> String {
     three(bytes / 1e9)
 }
 
-/// Milliseconds as seconds to the millisecond.
+/// Milliseconds as seconds, to the millisecond or, where that would be little, to a tenth of it.
 pub fn seconds(ms: f64) -> String {
-    format!("{:.3}", ms / 1e3)
+    if ms < 10.0 { format!("{:.4}", ms / 1e3) } else { format!("{:.3}", ms / 1e3) }
 }
 
 /// The paper's seconds: tenths.
@@ -74,7 +74,7 @@ mod tests {
             assert_eq!(paper_kilobytes(value), text, "{value}");
         }
         assert_eq!((kilobytes(1_270.0), megabytes(2_500_000.0)), ("1.27".to_owned(), "2.50".to_owned()));
-        assert_eq!((seconds(5.4), tenths(0.64)), ("0.005".to_owned(), "0.6".to_owned()));
+        assert_eq!((seconds(5.4), tenths(0.64)), ("0.0054".to_owned(), "0.6".to_owned()));
         assert_eq!((percent(100.0), percent(99.999)), ("100".to_owned(), "100.00".to_owned()));
     }
 }
