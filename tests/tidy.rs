@@ -13,7 +13,7 @@ const FUNCTION_LINES_MAX: usize = 70;
 const PLACES: &[(&str, &[&str])] = &[
     ("httparse", &["wire/http/", "wire/http.rs"]),
     ("mio::", &["reactor"]),
-    ("socket2::", &["reactor/"]),
+    ("socket2::", &["reactor"]),
     ("TcpStream", &["reactor", "client/"]),
     ("TcpListener", &["reactor", "node"]),
     ("UdpSocket", &[]),

@@ -162,7 +162,7 @@ fn remarks(laboratory: &Laboratory, interface: Interface, placement: Placement) 
     let mut all = vec![
         counted.to_owned(),
         "No network lies between clients and servers, all are on this machine: no packet is lost, and \
-         delay is that of the processors. The paper used several machines."
+         delay is that of the processors. The paper measured in a cluster."
             .to_owned(),
         format!(
             "Processors: {}. The server of threads may use no more of them than PushUp, and a load \
@@ -175,7 +175,8 @@ fn remarks(laboratory: &Laboratory, interface: Interface, placement: Placement) 
             .to_owned(),
         format!(
             "The server of threads reserves a stack of {} KiB for each of them and may have {} threads \
-             here, because of {}. It answers with heads and bodies of the same length as PushUp's.",
+             here, because of {}. It answers with heads and bodies of the same length as PushUp's. A \
+             message wakes all threads of its channel at once, and each sends its own answer.",
             stack / 1_024,
             subjects.threads.most,
             subjects.threads.because

@@ -93,7 +93,7 @@ impl Nchan {
 
 /// Where unpacked peers may be: where the variable says, or below the project.
 pub fn peer_directories() -> Vec<PathBuf> {
-    let told = std::env::var_os("PUSHUP_PEERS").map(PathBuf::from);
+    let told = std::env::var_os("PEERS_DIRECTORY").map(PathBuf::from);
     let project = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/peers");
     told.into_iter().chain([project, "target/peers".into()]).collect()
 }

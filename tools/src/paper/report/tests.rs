@@ -89,7 +89,3 @@ fn files_are_written_where_they_are_wanted() {
     let file = std::env::current_exe().expect("a file");
     assert!(write(&file, &setting(""), &Results::default()).is_err());
 }
-#[test]
-fn zz_look() {
-    write(Path::new("/tmp/t-b/look"), &setting(""), &results(World::OfThePaper)).unwrap();
-}
