@@ -246,7 +246,10 @@ impl Reactor {
                 self.shard.handle_end_of_input(id);
                 self.flush(id);
             }
-            Ok(len) => self.gathered.push(Gathered { id, len }),
+            Ok(len) => {
+                self.shard.handle_gathered(id);
+                self.gathered.push(Gathered { id, len });
+            }
             Err(error) if error.kind() == ErrorKind::WouldBlock => {}
             Err(error) if error.kind() == ErrorKind::Interrupted => self.shard.handle_more_to_read(id),
             Err(_) => self.shard.handle_gone(id),

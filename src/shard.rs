@@ -247,6 +247,14 @@ impl Shard {
         self.find(id).is_some_and(expects)
     }
 
+    /// Input of it was read and will be handed over soon: it is not idle, and must not be evicted
+    /// to make room for another.
+    pub fn handle_gathered(&mut self, id: ConnId) {
+        if let Some(index) = self.find(id) {
+            self.timers.clear(&mut self.connections, index);
+        }
+    }
+
     /// The socket may hold more input than was read in this tick: come back to it.
     pub fn handle_more_to_read(&mut self, id: ConnId) {
         if let Some(index) = self.find(id) {

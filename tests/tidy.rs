@@ -322,6 +322,14 @@ fn the_readme_has_the_table_of_settings() {
 }
 
 #[test]
+fn the_readme_has_no_placeholder_left() {
+    let readme = read("README.md");
+    let is_name = |text: &str| text.len() > 2 && text.bytes().all(|byte| byte.is_ascii_uppercase());
+    let left: Vec<&str> = readme.split('@').skip(1).step_by(2).filter(|text| is_name(text)).collect();
+    assert!(left.is_empty(), "README.md: {left:?}");
+}
+
+#[test]
 fn links_between_documents_lead_somewhere() {
     for document in ["README.md", "src/ARCHITECTURE.md"] {
         let text = read(document);

@@ -129,7 +129,7 @@ impl Answer {
 
     fn bytes(&self) -> usize {
         let heads: usize = self.others.iter().map(|variant| variant.head.len()).sum();
-        size_of::<Answer>() + self.buffer.len() + heads
+        size_of::<Answer>() + self.buffer.capacity() + heads
     }
 
     fn has(&self, key: u16) -> bool {

@@ -364,7 +364,7 @@ impl Engine {
         let lost = |slot: &Slot| {
             let Some(channel) = self.channels.get(slot.channel) else { return 0 };
             let void = channel.void.iter().filter(|&&sequence| !slot.ledger.has(sequence)).count();
-            slot.ledger.missing(channel.published) - void as u64
+            slot.ledger.missing(channel.published).saturating_sub(void as u64)
         };
         let audited = self.slots.iter().filter(|slot| self.manners[usize::from(slot.manner)].is_audited());
         self.tally.lost = audited.map(lost).sum();

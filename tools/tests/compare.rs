@@ -1,9 +1,8 @@
 //! `pushup-load compare` as its users see it: real servers, real sockets, exit statuses.
-//!
-//! The server's binary is the one beside this test's, which `cargo test --workspace` builds.
 
 #[allow(dead_code)] // Other tests need its other faults.
 mod faulty;
+mod server;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
@@ -14,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use faulty::Fault;
 use pushup_tools::servers::nchan::Nchan;
-use pushup_tools::servers::pushup;
+use server::pushup;
 
 /// A comparison of the smallest size takes seconds; on a crowded machine some more.
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -23,13 +22,6 @@ fn compare() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_pushup-load"));
     command.arg("compare").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
-}
-
-/// The server, unless it was not built; the gate sees to it that it is.
-fn server() -> Option<PathBuf> {
-    let found = pushup::find();
-    assert!(found.is_ok() || std::env::var_os("REQUIRE_CLIENTS").is_none(), "{found:?}");
-    found.ok()
 }
 
 /// What a command says and how it ends; it is killed if it does not end in time.
@@ -53,10 +45,10 @@ fn text(bytes: &[u8]) -> String {
 
 #[test]
 fn a_smoke_run_measures_everything_and_ends_well() {
-    let Some(server) = server() else { return };
+    let server = pushup();
     let json = std::env::temp_dir().join(format!("pushup-compare-{}.json", std::process::id()));
     let mut command = compare();
-    command.arg("--smoke").arg("--server-path").arg(&server).arg("--json").arg(&json);
+    command.arg("--smoke").arg("--server-path").arg(server).arg("--json").arg(&json);
     let output = outcome(command);
     let (said, told) = (text(&output.stdout), text(&output.stderr));
     assert!(output.status.success(), "{said}\n{told}");
@@ -94,7 +86,7 @@ fn a_smoke_run_measures_everything_and_ends_well() {
 
 #[test]
 fn two_versions_are_compared_by_their_labels() {
-    let Some(server) = server() else { return };
+    let server = pushup();
     let mut command = compare();
     command.args(["--smoke", "--only", "delivery", "--without", "nchan"]);
     for label in ["old", "new"] {
@@ -130,7 +122,7 @@ fn a_server_that_does_not_start_ends_with_1() {
 
 #[test]
 fn an_interrupt_prints_what_was_measured() {
-    let Some(server) = server() else { return };
+    let server = pushup();
     let mut command = compare();
     command.args(["--smoke", "--repeats", "1000", "--only", "idle", "--without", "nchan"]);
     let mut child = command.arg("--server-path").arg(server).spawn().expect("the program starts");

@@ -3,37 +3,18 @@
 
 #[allow(dead_code)] // Other tests need the rest.
 mod faulty;
+mod server;
 
-use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::OnceLock;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use faulty::{Fault, Server};
 use serde_json::Value;
+use server::pushup;
 
 /// A run that takes longer is hanging.
 const DEADLINE: Duration = Duration::from_secs(30);
-
-/// The server's binary, built into the directory that these tests were built into.
-fn pushup() -> &'static Path {
-    static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    BUILT.get_or_init(|| {
-        let profile = Path::new(env!("CARGO_BIN_EXE_pushup-load")).parent().expect("a directory");
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the project");
-        let built = Command::new(env!("CARGO"))
-            .args(["build", "--quiet", "--bin", "pushup"])
-            .args(profile.ends_with("release").then_some("--release"))
-            .current_dir(root)
-            .env("CARGO_TARGET_DIR", profile.parent().expect("a target directory"))
-            .output()
-            .expect("cargo runs");
-        let said = String::from_utf8_lossy(&built.stderr);
-        assert!(built.status.success(), "cargo build --bin pushup failed: these tests need it\n{said}");
-        profile.join("pushup")
-    })
-}
 
 fn start(args: &[&str]) -> Child {
     Command::new(env!("CARGO_BIN_EXE_pushup-load"))

@@ -1,5 +1,7 @@
 //! The whole of `pushup-paper` at a small size: a real server, the report and its files, an interruption.
 
+mod server;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -8,7 +10,8 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use pushup_tools::paper::Exhibit;
-use pushup_tools::{servers, sys};
+use pushup_tools::sys;
+use server::pushup;
 
 /// The whole smoke run takes no longer than this, even on a busy machine.
 const DEADLINE: Duration = Duration::from_secs(120);
@@ -26,20 +29,6 @@ impl Drop for Directory {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.0);
     }
-}
-
-/// The server, or none if it was not built: then what needs it is passed over, unless it must run.
-fn server() -> Option<PathBuf> {
-    let named = std::env::var_os("PAPER_TEST_SERVER").map(PathBuf::from);
-    let found = named.or_else(|| servers::pushup::find().ok());
-    assert!(
-        found.is_some() || std::env::var_os("REQUIRE_CLIENTS").is_none(),
-        "there is no pushup to be measured"
-    );
-    if found.is_none() {
-        eprintln!("passed over: there is no pushup to be measured");
-    }
-    found
 }
 
 fn command(args: &[&str]) -> Command {
@@ -88,7 +77,7 @@ fn number(row: &BTreeMap<String, String>, name: &str) -> f64 {
 
 #[test]
 fn a_whole_evaluation_leaves_a_whole_report() {
-    let Some(server) = server() else { return };
+    let server = pushup();
     let out = Directory::new("smoke");
     let path = out.0.to_str().expect("text");
     let output = run(&["--smoke", "--out", path, "--server-path", server.to_str().expect("text")]);
@@ -150,7 +139,7 @@ fn check_crowds(out: &Path) {
 
 #[test]
 fn an_interrupted_evaluation_leaves_a_report_too() {
-    let Some(server) = server() else { return };
+    let server = pushup();
     let out = Directory::new("interrupted");
     let path = out.0.to_str().expect("text");
     let server = server.to_str().expect("text");

@@ -37,23 +37,17 @@ pub struct Results {
     columns: Vec<Column>,
     polls: usize,
     values: BTreeMap<(Figure, usize), Series>,
-    remarks: Vec<String>,
 }
 
 impl Results {
     /// Of these contestants, nothing yet.
     pub fn new(columns: Vec<Column>, polls: usize) -> Results {
-        Results { columns, polls, values: BTreeMap::new(), remarks: Vec::new() }
+        Results { columns, polls, values: BTreeMap::new() }
     }
 
     /// Adds one run's value of the contestant with that index.
     pub fn add(&mut self, contestant: usize, figure: Figure, value: f64) {
         self.values.entry((figure, contestant)).or_default().0.push(value);
-    }
-
-    /// Adds a sentence below the table.
-    pub fn remark(&mut self, text: String) {
-        self.remarks.push(text);
     }
 
     /// Whether there is anything to be shown.
@@ -96,7 +90,7 @@ impl Results {
         figure.target().is_met(self.series(figure, pushup).median(), times_bare)
     }
 
-    /// The table in Markdown, and the remarks below it.
+    /// The table in Markdown, and what is remarkable below it.
     pub fn show(&self) -> String {
         let measured = Figure::ROWS.into_iter().filter(|figure| self.is_measured(*figure));
         let rows: Vec<Vec<String>> =
@@ -105,9 +99,6 @@ impl Results {
         let told = [Figure::WaitedOne, Figure::WaitedEach, Figure::BytesIn, Figure::BytesOut];
         for figure in told.into_iter().filter(|figure| self.is_measured(*figure)) {
             out.push_str(&format!("\n{}", self.sentence(figure)));
-        }
-        for remark in &self.remarks {
-            out.push_str(&format!("\n{remark}"));
         }
         out
     }
@@ -178,7 +169,6 @@ impl Results {
                 "placement": plan.placement.words(),
             },
             "figures": figures.into_iter().map(|figure| self.figure_json(figure)).collect::<Vec<_>>(),
-            "remarks": self.remarks,
         })
     }
 
@@ -230,7 +220,6 @@ mod tests {
             }
         }
         results.add(0, Figure::HeldOne, 68.0);
-        results.remark("A remark.".to_owned());
         let shown = results.show();
         let lines: Vec<&str> = shown.lines().collect();
         let cells = |line: &str| line.split('|').map(|cell| cell.trim().to_owned()).collect::<Vec<_>>();
@@ -267,7 +256,7 @@ mod tests {
         assert!(
             shown.ends_with(
                 "Waited for its processor, polls on one channel, % of its CPU time: \
-             PushUp 1.00 (0.00–2.00), bare loop 1.00 (0.00–2.00), nchan 1.00 (0.00–2.00).\nA remark."
+             PushUp 1.00 (0.00–2.00), bare loop 1.00 (0.00–2.00), nchan 1.00 (0.00–2.00)."
             ),
             "{shown}"
         );

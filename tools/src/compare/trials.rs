@@ -163,6 +163,9 @@ impl Run<'_> {
         for round in 0..plan.rounds {
             fleet.engine.begin_measuring();
             fleet.run_until(moment(round + 1) - Duration::from_millis(5))?;
+            if fleet.engine.tally().outstanding() > 0 {
+                return Err("a broadcast was not over when the next was due: fewer --polls would help".into());
+            }
             let latencies = &fleet.engine.tally().latency;
             let at = [0.0, 0.5, 0.99, 0.999, 1.0].map(|share| latencies.value_at_quantile(share));
             quantiles.iter_mut().zip(at).for_each(|(series, us)| series.0.push(us as f64 / 1_000.0));

@@ -129,16 +129,6 @@ impl Engine {
         }
     }
 
-    /// Closes a poller's connection now and lets it go on at another server, with what it knows.
-    pub fn redirect(&mut self, poller: PollerId, to: SocketAddr) -> Fallible<()> {
-        let old = self.manners[usize::from(self.slots[poller.0 as usize].manner)];
-        let manner = Manner { target: self.target(to)?, ..old };
-        self.disconnect(poller.0);
-        self.slots[poller.0 as usize].manner = self.manner_index(manner)?;
-        self.timer(poller.0, Instant::now(), Due::Connect);
-        Ok(())
-    }
-
     fn manner(&mut self, poller: &Poller, number: u32) -> Fallible<u16> {
         let target = self.target(poller.to)?;
         let from = dial::source(poller.to, poller.from, number);

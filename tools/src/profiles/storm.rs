@@ -87,11 +87,13 @@ fn storm(stage: &mut Stage<'_>, storms: &mut Storms) -> Fallible<()> {
         polled.is_some() && tally.is_complete() && tally.held >= polls
     })?;
     let tally = stage.engine.tally();
-    if !tally.is_complete() && !stage.engine.is_stopped() {
+    let over = polled.is_some() && tally.is_complete() && tally.held >= polls;
+    if over {
+        storms.served_s.0.push(begun.elapsed().as_secs_f64());
+    } else if !stage.engine.is_stopped() {
         let (held, outstanding) = (tally.held, tally.outstanding());
         stage.remark(format!("a storm was not over in time: {held} held, {outstanding} messages to come"));
     }
     storms.polled_s.0.extend(polled.map(|time| time.as_secs_f64()));
-    storms.served_s.0.push(begun.elapsed().as_secs_f64());
     Ok(())
 }

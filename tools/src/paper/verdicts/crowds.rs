@@ -121,27 +121,31 @@ pub fn events_need_little_memory(evidence: &Evidence) -> Finding {
 
 pub fn events_are_sooner(evidence: &Evidence) -> Finding {
     let trip = |method, size| median(evidence, direct(method, size), |run| run.trip_ms);
-    let mut told = Vec::new();
-    let mut last = None;
-    for size in sizes(evidence) {
-        let Some(events) = trip(Method::EventDriven, size) else { continue };
-        let ratio = trip(Method::ThreadPerPoll, size).map(|threads| threads / events);
-        let size = whole(size as f64);
-        told.push(match ratio {
-            Some(ratio) => format!("{} at {size}", times(ratio)),
-            None => format!("without an end at {size}, where threads got nothing through"),
-        });
-        last = Some(ratio);
-    }
-    // A server of threads that got nothing through is no match either.
-    let significant = last?.is_none_or(|ratio| ratio >= SIGNIFICANT);
+    let both = |size| Some((trip(Method::ThreadPerPoll, size)?, trip(Method::EventDriven, size)?));
+    let ratios: Vec<(usize, f64)> = sizes(evidence)
+        .into_iter()
+        .filter_map(|size| both(size).map(|(threads, events)| (size, threads / events)))
+        .collect();
+    let (_, at_the_most) = *ratios.last()?;
+    let told: Vec<String> =
+        ratios.iter().map(|(size, ratio)| format!("{} at {}", times(*ratio), whole(*size as f64))).collect();
     let why = format!(
         "The mean trip time of threads is, by connections, {} that of PushUp; {} or more at the most \
-         connections would be significant.",
+         connections would be significant.{}",
         told.join(", "),
-        times(SIGNIFICANT)
+        times(SIGNIFICANT),
+        left_out(evidence, ratios.len())
     );
-    Some((held_if(significant), why))
+    Some((held_if(at_the_most >= SIGNIFICANT), why))
+}
+
+/// What was not measured with both methods decides nothing, and is said.
+fn left_out(evidence: &Evidence, compared: usize) -> String {
+    match sizes(evidence).len().saturating_sub(compared) {
+        0 => String::new(),
+        1 => " One size was not measured with both and is not judged.".to_owned(),
+        more => format!(" {more} sizes were not measured with both and are not judged."),
+    }
 }
 
 pub fn events_lose_less(evidence: &Evidence) -> Finding {
@@ -149,8 +153,7 @@ pub fn events_lose_less(evidence: &Evidence) -> Finding {
     let pairs: Vec<(usize, f64, f64)> = sizes(evidence)
         .into_iter()
         .filter_map(|size| {
-            let events = received(Method::EventDriven, size)?;
-            Some((size, events, received(Method::ThreadPerPoll, size).unwrap_or(0.0)))
+            Some((size, received(Method::EventDriven, size)?, received(Method::ThreadPerPoll, size)?))
         })
         .collect();
     let (least_events, _) = extremes(pairs.iter().map(|(_, events, _)| *events))?;

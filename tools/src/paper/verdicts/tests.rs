@@ -49,17 +49,25 @@ fn what_was_not_run_is_not_judged() {
 }
 
 #[test]
-fn threads_that_fail_at_the_largest_size_lose_the_comparison() {
-    let mut some = results(World::WithoutOverload);
-    for done in &mut some.crowds {
-        let threads = done.job.method == crate::paper::Method::ThreadPerPoll;
-        if threads && done.job.front == Front::Direct && done.job.connections == 16_000 {
-            done.outcome = Err("no more threads".to_owned());
+fn a_size_that_was_not_measured_with_both_decides_nothing() {
+    let whole = results(World::OfThePaper);
+    let mut some = results(World::OfThePaper);
+    let fails = |least: usize, some: &mut crate::paper::results::Results| {
+        for done in &mut some.crowds {
+            let threads = done.job.method == crate::paper::Method::ThreadPerPoll;
+            if threads && done.job.front == Front::Direct && done.job.connections >= least {
+                done.outcome = Err("no more threads".to_owned());
+            }
         }
-    }
+    };
+    fails(16_000, &mut some);
     let verdicts = judge(&Evidence { results: &some, memory_bytes: 24 * GIB });
-    assert_eq!(verdicts[8].standing, Standing::Held, "{}", verdicts[8].why);
-    assert_eq!(verdicts[9].standing, Standing::Held, "{}", verdicts[9].why);
+    assert!(verdicts[8].why.contains("One size was not measured"), "{}", verdicts[8].why);
+    assert!(!verdicts[8].why.contains("16,000"), "{}", verdicts[8].why);
+    fails(0, &mut some);
+    let standings_now = standings(&some, 24 * GIB);
+    assert_eq!(standings_now[8..10], [Standing::CannotBeShown; 2]);
+    assert_ne!(standings(&whole, 24 * GIB)[8], Standing::CannotBeShown);
 }
 
 #[test]
