@@ -6,6 +6,8 @@
 use std::fs;
 use std::io;
 use std::path::Path;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use crate::{Fallible, sys};
 
@@ -93,6 +95,27 @@ pub fn is_asleep(pid: u32) -> Fallible<bool> {
         }
     }
     Ok(true)
+}
+
+/// Two looks at the CPU time lie this far apart; more than one of the kernel's clock ticks.
+const SETTLE: Duration = Duration::from_millis(8);
+/// CPU time that a quiet process may use between two looks, for its timers.
+const SETTLED_NS: u64 = 50_000;
+
+/// Waits until a process has done all it was asked for: it sleeps and its CPU time stands
+/// still. Tells whether it came to that within `patience`.
+pub fn settle(pid: u32, patience: Duration) -> Fallible<bool> {
+    let deadline = Instant::now() + patience;
+    let mut before = cpu(pid)?;
+    while Instant::now() < deadline {
+        sleep(SETTLE);
+        let now = cpu(pid)?;
+        if now.since(before).ran_ns < SETTLED_NS && is_asleep(pid)? {
+            return Ok(true);
+        }
+        before = now;
+    }
+    Ok(false)
 }
 
 /// How many threads it has.

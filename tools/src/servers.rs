@@ -29,10 +29,6 @@ pub const SERVER_CPU: usize = 0;
 pub const CLIENT_CPU: usize = 1;
 /// A server that is not ready or not quiet after so long never will be.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// Two looks at the CPU time lie this far apart; more than one of the kernel's clock ticks.
-const SETTLE: Duration = Duration::from_millis(8);
-/// CPU time that a quiet server may use between two looks, for its timers.
-const SETTLED_NS: u64 = 50_000;
 /// How long a server that is asked to end may take before it is killed.
 const GRACE: Duration = Duration::from_secs(3);
 
@@ -165,19 +161,7 @@ impl Server {
     /// Waits until the server has done all it was asked for: it sleeps and its CPU time
     /// stands still. All polls are held then, as a poll that is read is held at once.
     pub fn settle(&mut self) -> Fallible<()> {
-        let deadline = Instant::now() + PATIENCE;
-        let mut before = self.cpu()?;
-        loop {
-            sleep(SETTLE);
-            let now = self.cpu()?;
-            if now.since(before).ran_ns < SETTLED_NS && process::is_asleep(self.pid)? {
-                return Ok(());
-            }
-            if Instant::now() > deadline {
-                return Err(self.never("come to rest", None));
-            }
-            before = now;
-        }
+        if process::settle(self.pid, PATIENCE)? { Ok(()) } else { Err(self.never("come to rest", None)) }
     }
 
     /// Waits until `done` says so; an error if the process ends before, or never does it.

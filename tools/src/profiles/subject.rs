@@ -4,8 +4,7 @@
 //! known process) is missing, never zero.
 
 use std::net::SocketAddr;
-use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::options::{OwnServer, Plan};
 use crate::Fallible;
@@ -16,11 +15,6 @@ use crate::servers::{Server, Stage};
 
 /// A server that is not quiet after so long is measured as it is.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Two looks at the CPU time lie this far apart; more than one of the kernel's clock ticks.
-const SETTLE: Duration = Duration::from_millis(8);
-/// CPU time that a quiet server may use between two looks, for its timers.
-const SETTLED_NS: u64 = 50_000;
-
 /// Whether a server has come to rest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Rest {
@@ -104,16 +98,10 @@ impl Subject {
     /// Waits until the server has done all that it was asked for.
     pub fn settle(&self) -> Rest {
         let Some(pid) = self.pid else { return Rest::Unknown };
-        let Some(mut before) = self.cpu() else { return Rest::Gone };
-        let deadline = Instant::now() + PATIENCE;
-        while Instant::now() < deadline {
-            sleep(SETTLE);
-            let (Some(now), Ok(asleep)) = (self.cpu(), process::is_asleep(pid)) else { return Rest::Gone };
-            if asleep && now.since(before).ran_ns < SETTLED_NS {
-                return Rest::Quiet;
-            }
-            before = now;
+        match process::settle(pid, PATIENCE) {
+            Ok(true) => Rest::Quiet,
+            Ok(false) => Rest::Busy,
+            Err(_) => Rest::Gone,
         }
-        Rest::Busy
     }
 }
