@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use smol_str::SmolStr;
 
-use crate::limits::CHANNEL_NAME_BYTES_MAX;
+use crate::limits::{CHANNEL_NAME_BYTES_MAX, NODE_ID_BYTES_MAX};
 
 /// A connection's place in its shard's slab, and which owner of that place.
 ///
@@ -39,6 +39,38 @@ pub struct Origin(pub u64);
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:016x}", self.0)
+    }
+}
+
+/// A node's name, the same after a restart: 1 to 64 bytes of `[A-Za-z0-9_.:~@+-]` or brackets.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NodeId(SmolStr);
+
+impl NodeId {
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// The text is not a node's name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NotANodeId;
+
+impl FromStr for NodeId {
+    type Err = NotANodeId;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        // Brackets, since a node that is given no name takes its address, perhaps an IPv6 one.
+        let is_fit = |byte| is_name_byte(byte) || matches!(byte, b'[' | b']');
+        let fits = !text.is_empty() && text.len() <= NODE_ID_BYTES_MAX && text.bytes().all(is_fit);
+        if fits { Ok(NodeId(SmolStr::new(text))) } else { Err(NotANodeId) }
+    }
+}
+
+impl fmt::Display for NodeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
     }
 }
 

@@ -19,6 +19,7 @@ pub mod wire;
 
 // 4: domain.
 pub mod channel;
+pub mod cluster;
 
 // 5: what one connection is being.
 pub mod session;

@@ -171,6 +171,8 @@ pub const RECONNECT_MS_MIN: u64 = 100;
 pub const RECONNECT_MS_MAX: u64 = 10_000;
 /// An answer that the terminal's client takes, in bytes.
 pub const CLIENT_ANSWER_BYTES_MAX: usize = 256 * 1024 * 1024;
+/// A node's name, in bytes.
+pub const NODE_ID_BYTES_MAX: usize = 64;
 /// A cluster's name, in bytes.
 pub const CLUSTER_NAME_BYTES_MAX: usize = 64;
 /// The largest size that can be configured: a TiB, far beyond any node's memory.

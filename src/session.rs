@@ -7,6 +7,7 @@
 
 pub mod access;
 pub mod answer;
+pub mod peer;
 pub mod publisher;
 pub mod route;
 pub mod subscriber;

@@ -19,6 +19,7 @@ pub mod answers;
 pub mod connection;
 mod drain;
 mod input;
+pub mod links;
 mod memory;
 pub mod output;
 mod polls;

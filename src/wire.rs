@@ -3,5 +3,6 @@
 //! Everything here is pure: slices come in, values or bytes go out, and whatever a
 //! peer sends leads to a value or a refusal, never to a panic.
 
+pub mod frame;
 pub mod http;
 pub mod jwt;

@@ -1,0 +1,1 @@
+//! Who belongs to the cluster (paper §7, gossip), by SWIM.

@@ -1,0 +1,1 @@
+//! The TCP framing layer between nodes.
