@@ -211,9 +211,9 @@ impl Ledger {
             message["channels"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
         carriers.sort();
         named.sort();
-        // Of channels that come and go one may be closed already.
+        // One channel may have been closed, or have dropped it earlier than another.
         let mortal = self.publications[at].channels.iter().any(|channel| plan.is_mortal(*channel));
-        let fits = if mortal {
+        let fits = if mortal || plan.tight {
             !named.is_empty() && named.iter().all(|name| carriers.iter().any(|carrier| carrier == name))
         } else {
             carriers == named

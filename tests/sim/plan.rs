@@ -154,6 +154,22 @@ impl Plan {
         }
     }
 
+    /// Many nodes and nothing that goes wrong; one publisher begins after `begins`.
+    pub fn calm(nodes: usize, publications: u64, begins: Ms) -> Plan {
+        let mut random = Random::new(nodes as u64);
+        let mut plan = Plan::of(1, Planted::default());
+        let recipe = plan.recipes[0].clone();
+        let with_peers = |peers| Recipe { peers, ..recipe.clone() };
+        // As an operator would: a few are named everywhere, the rest is learnt.
+        let named = |node| (0..3).filter(|peer| *peer != node).collect();
+        plan.recipes = (0..nodes).map(|node| with_peers(named(node))).collect();
+        plan.wall_off_ms = (0..nodes).map(|_| random.below(20) as i64).collect();
+        (plan.nodes, plan.delay_ms_max, plan.heal_ms) = (nodes, 2, Ms::MAX);
+        (plan.readers, plan.faults, plan.keepers, plan.tight) = (Vec::new(), Vec::new(), 0, false);
+        plan.publishers = vec![PublisherPlan { publications, begins, rest_ms_max: 20, large_percent: 0 }];
+        plan
+    }
+
     /// A channel's name, by its number: the steady ones first.
     pub fn name(&self, channel: usize) -> String {
         match channel.checked_sub(self.steady) {

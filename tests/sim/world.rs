@@ -146,6 +146,15 @@ impl World {
         }
     }
 
+    /// Whether all publishers have published what they wanted to.
+    pub fn is_published(&self) -> bool {
+        let is_done = |actor: &Actor| match actor {
+            Actor::Publisher(publisher) => publisher.is_done(),
+            Actor::Reader(_) | Actor::Keeper(_) => true,
+        };
+        self.actors.iter().all(is_done)
+    }
+
     /// Runs for so long.
     pub fn run_for(&mut self, ms: Ms) {
         let end = self.scene.now() + ms;
