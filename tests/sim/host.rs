@@ -17,7 +17,7 @@ use pushup::shard::{Flushed, Parting, Settings, Shard};
 use pushup::time::{Now, Tick, Timestamp};
 
 use crate::agenda::{Event, Ms};
-use crate::http::Response;
+use crate::http::{Response, request};
 use crate::net::{Holder, Machine, Net, Purpose, Signal, WireId};
 use crate::random::Random;
 
@@ -53,6 +53,7 @@ pub struct Recipe {
     pub cluster_name: String,
     pub key: Vec<u8>,
     pub peers: Vec<usize>,
+    pub log_bytes_max: usize,
     pub planted: Planted,
 }
 
@@ -160,6 +161,8 @@ impl Host {
             cluster_name: self.recipe.cluster_name.clone(),
             key: self.recipe.key.clone(),
             seed: self.random.next(),
+            log_bytes_max: self.recipe.log_bytes_max,
+            planted: self.recipe.planted,
         }
     }
 
@@ -271,6 +274,8 @@ impl Host {
         let Holder::Node { node, .. } = net.wire(wire).holders[0] else { return };
         let from = SocketAddr::new(address(node).ip(), 40_000 + (wire.0 % 20_000) as u16);
         let Some(link) = self.shard().open_link(from, now) else { return net.close(wire, 1) };
+        let index = self.index;
+        net.note(format_args!("node-{index}"), || format!("accepts node-{node}, {wire:?}"));
         self.links.insert(link, wire);
         self.plug(wire, 1, Plug::Link(link));
     }
@@ -282,7 +287,8 @@ impl Host {
     fn link_up(&mut self, wire: WireId, net: &mut Net) {
         let now = self.now(net);
         if let Some(Socket { plug: Plug::Link(link), .. }) = self.sockets.get(&wire) {
-            let link = *link;
+            let (link, index) = (*link, self.index);
+            net.note(format_args!("node-{index}"), || format!("has a link, {wire:?}"));
             self.shard().handle_link_up(link, now);
             self.flush_link(wire, link, net);
         }
@@ -293,6 +299,8 @@ impl Host {
         match self.sockets.get(&wire).map(|socket| socket.plug) {
             Some(Plug::Conn(id)) => self.shard().handle_gone(id),
             Some(Plug::Link(link)) => {
+                let index = self.index;
+                net.note(format_args!("node-{index}"), || format!("lost {wire:?}"));
                 self.sockets.remove(&wire);
                 self.links.remove(&link);
                 self.shard().handle_link_down(link, now);
@@ -469,7 +477,8 @@ impl Host {
     }
 
     fn serve_links(&mut self, net: &mut Net) {
-        while let Some((link, to)) = self.shard().poll_dial() {
+        let now = self.now(net);
+        while let Some((link, to)) = self.shard().poll_dial(now) {
             self.dial(link, to, net);
         }
         while let Some(link) = self.shard().poll_link_listed() {
@@ -484,6 +493,8 @@ impl Host {
         }
         while let Some(link) = self.shard().poll_link_closed() {
             let Some(wire) = self.links.remove(&link) else { continue };
+            let index = self.index;
+            net.note(format_args!("node-{index}"), || format!("closes {wire:?}"));
             if let Some(socket) = self.sockets.remove(&wire) {
                 net.close(wire, socket.side);
             }
@@ -496,7 +507,7 @@ impl Host {
             return self.shard().handle_link_down(link, now);
         };
         let holder = Holder::Node { node: self.index, life: self.life };
-        let room = 256 << net.random.mostly_small(0, 10);
+        let room = 8_192 << net.random.below(6);
         let wire = net.connect(holder, to, Purpose::Link, room);
         self.links.insert(link, wire);
         self.plug(wire, 0, Plug::Link(link));
@@ -547,12 +558,16 @@ impl Host {
 impl Host {
     /// Asks the node at once, without the network.
     pub fn ask(&mut self, door: Door, target: &str, net: &Net) -> Response {
+        self.send(door, &request(&format!("GET {target}"), "", &[]), net)
+    }
+
+    /// The same with any request.
+    pub fn send(&mut self, door: Door, request: &[u8], net: &Net) -> Response {
         let now = self.now(net);
         let shard = self.shard();
         let id = shard.open(door, now).expect("there is room for one more connection");
-        let request = format!("GET {target} HTTP/1.1\r\nHost: sim\r\n\r\n");
         let mut received = Vec::new();
-        shard.handle_input(id, request.as_bytes(), now);
+        shard.handle_input(id, request, now);
         for _ in 0..TURNS_MAX {
             let [first, second] = shard.output(id, now);
             let len = first.len() + second.len();
@@ -566,7 +581,8 @@ impl Host {
         shard.handle_flushed(id, now);
         shard.handle_gone(id);
         let response = Response::parse(&received).map(|(response, _)| response);
-        response.unwrap_or_else(|| panic!("no answer to {target}: {}", received.escape_ascii()))
+        response
+            .unwrap_or_else(|| panic!("no answer to {}: {}", request.escape_ascii(), received.escape_ascii()))
     }
 
     /// Whether it says that it is ready.

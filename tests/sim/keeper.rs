@@ -64,7 +64,7 @@ impl Keeper {
             3..5 => (format!("POST /channels/{name}/renew"), format!("{{\"ttl\":{ttl}}}")),
             5 => (format!("DELETE /channels/{name}"), String::new()),
             _ => {
-                let at = scene.ledger.begin(vec![channel], now);
+                let at = scene.ledger.begin(vec![channel], false, now);
                 self.publishing = Some(at);
                 scene.totals.add("publications", 1);
                 (format!("POST /pub/{name}"), format!("t{at}:"))

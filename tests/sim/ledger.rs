@@ -32,6 +32,8 @@ pub struct Publication {
     pub channels: Vec<usize>,
     /// When it was first sent.
     pub begun: Ms,
+    /// It has a key: its token.
+    pub keyed: bool,
     /// All ids under which it was acknowledged or seen.
     pub ids: BTreeSet<MessageId>,
     /// Acknowledgements: of which id, how much it promised, and when it came.
@@ -86,7 +88,7 @@ pub fn token_of(data: &Value) -> Option<&str> {
 
 impl Ledger {
     /// A publication is about to be sent for the first time.
-    pub fn begin(&mut self, channels: Vec<usize>, now: Ms) -> usize {
+    pub fn begin(&mut self, channels: Vec<usize>, keyed: bool, now: Ms) -> usize {
         let at = self.publications.len();
         let token = format!("t{at}");
         self.by_token.insert(token.clone(), at);
@@ -94,26 +96,19 @@ impl Ledger {
             token,
             channels,
             begun: now,
+            keyed,
             ids: BTreeSet::new(),
             acks: Vec::new(),
         });
         at
     }
 
-    /// A node said that a publication has an id.
-    pub fn acknowledge(&mut self, at: usize, id: MessageId, level: Level, now: Ms) -> Result<(), String> {
-        let firm = |ack: &&(MessageId, Level, Ms)| ack.1 == Level::Quorum;
-        if let Some((first, ..)) = self.publications[at].acks.iter().find(firm)
-            && *first != id
-        {
-            let token = &self.publications[at].token;
-            return Err(format!(
-                "repeated: {token} was acknowledged by most nodes as {first} and, sent again with its key, got {id}"
-            ));
-        }
+    /// A node said that a publication has an id; tells whether it is another than before. That may
+    /// be if it was sent again, with its key, to a node that had not heard of it yet.
+    pub fn acknowledge(&mut self, at: usize, id: MessageId, level: Level, now: Ms) -> Result<bool, String> {
         self.bind(at, id)?;
         self.publications[at].acks.push((id, level, now));
-        Ok(())
+        Ok(self.publications[at].ids.len() > 1)
     }
 
     /// An id stands for one publication and no other.
@@ -267,6 +262,8 @@ impl Ledger {
         let begins = if record.from_now { record.since.unwrap_or(now) } else { 0 };
         let wanted = publication.channels.iter().any(|channel| record.channels.contains(channel));
         let in_time = !record.from_now || publication.begun > begins;
-        wanted && in_time && !record.excused.covers(id) && !record.received.contains_key(&id)
+        // Under whichever id, if a retry gave it two.
+        let received = publication.ids.iter().any(|id| record.received.contains_key(id));
+        wanted && in_time && !record.excused.covers(id) && !received
     }
 }

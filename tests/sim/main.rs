@@ -30,6 +30,7 @@ mod random;
 mod reader;
 mod runner;
 mod scene;
+mod trace;
 mod world;
 
 use std::process::ExitCode;

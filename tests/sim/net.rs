@@ -8,20 +8,30 @@
 //! and the other side learns it when the way is open again, if it still asks.
 
 use std::collections::VecDeque;
+use std::fmt::Display;
 
 use crate::agenda::{Agenda, Event, Ms};
 use crate::random::Random;
+use crate::trace::Trace;
 
 /// After this long without an acknowledgement a kernel gives a connection up.
 const GIVE_UP_MS: Ms = pushup::limits::USER_TIMEOUT_MS;
 /// A connection that is not answered at all fails after at most this long.
 const KNOCK_MS_MAX: Ms = 4_000;
+/// What may be under way to a slow peer, in bytes.
+const SLOW_ROOM_BYTES: usize = 1_000;
 /// The largest datagram that any network takes.
 const DATAGRAM_BYTES_MAX: usize = 65_507;
 
 /// A connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct WireId(pub usize);
+
+impl std::fmt::Debug for WireId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "wire {}", self.0)
+    }
+}
 
 /// Who holds an end of a wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -142,6 +152,7 @@ pub struct Net {
     pub weather: Weather,
     pub machines: Vec<Machine>,
     pub traffic: Traffic,
+    pub trace: Trace,
     /// The longest delay that a wire is born with, in milliseconds.
     delay_ms_max: Ms,
     wires: Vec<Wire>,
@@ -150,7 +161,7 @@ pub struct Net {
 // -- Connections -----------------------------------------------------------------
 
 impl Net {
-    pub fn new(nodes: usize, delay_ms_max: Ms, random: Random) -> Net {
+    pub fn new(nodes: usize, delay_ms_max: Ms, random: Random, trace: Trace) -> Net {
         let weather = Weather {
             blocked: vec![vec![false; nodes]; nodes],
             slow: vec![vec![false; nodes]; nodes],
@@ -165,6 +176,7 @@ impl Net {
             weather,
             machines: vec![Machine::Vacant; nodes],
             traffic: Traffic::default(),
+            trace,
             delay_ms_max,
             wires: Vec::new(),
         }
@@ -172,6 +184,15 @@ impl Net {
 
     pub fn now(&self) -> Ms {
         self.agenda.now()
+    }
+
+    /// A line of the trace; it is made only if somebody reads it.
+    pub fn note<T: Display>(&mut self, who: impl Display, what: impl FnOnce() -> T) {
+        if self.trace.on {
+            let who = who.to_string();
+            let line = format!("{:>9.3} {who:<12} {}", self.now() as f64 / 1000.0, what());
+            self.trace.lines.push(line);
+        }
     }
 
     pub fn wire(&self, wire: WireId) -> &Wire {
@@ -239,9 +260,10 @@ impl Net {
 
     /// How many bytes can be written now.
     pub fn room(&mut self, wire: WireId, side: usize) -> usize {
+        let room_max = if self.is_slow(wire, side) { SLOW_ROOM_BYTES } else { usize::MAX };
         let pipe = &mut self.wires[wire.0].pipes[side];
         let used = pipe.flight_bytes + pipe.arrived.len();
-        pipe.room.saturating_sub(used)
+        pipe.room.min(room_max).saturating_sub(used)
     }
 
     /// A writer found no room and wants to be told.

@@ -125,7 +125,9 @@ impl Plan {
         let heal_ms = random.mostly_small(3_000, 15_000);
         let settings = settings(tight, &mut random);
         let key = if random.percent(50) { b"the cluster's key, 32 bytes long".to_vec() } else { Vec::new() };
+        let log_bytes_max = 1 << random.between(10, 24);
         let recipe = |peers| Recipe {
+            log_bytes_max,
             settings: settings.clone(),
             cluster_name: "pushup".into(),
             key: key.clone(),

@@ -91,7 +91,7 @@ impl Publisher {
             let channels = scene.random.mostly_small(1, steady as u64) as usize;
             let channels = scene.random.choose(channels, steady);
             let now = scene.now();
-            let at = scene.ledger.begin(channels, now);
+            let at = scene.ledger.begin(channels, keyed, now);
             let large = scene.random.percent(self.plan.large_percent);
             let padding = if large { scene.random.between(1_000, 30_000) as usize } else { 0 };
             job.bodies.push(format!("t{at}:{}", "x".repeat(padding)));
@@ -192,7 +192,9 @@ fn take(job: &Job, response: &Response, scene: &mut Scene) -> Result<bool, Strin
             serde_json::from_str(receipt).map_err(|error| format!("malformed: {error} in {receipt}"))?;
         match receipt["id"].as_str().and_then(parse_id) {
             Some(id) => {
-                scene.ledger.acknowledge(*at, id, job.level, now)?;
+                if scene.ledger.acknowledge(*at, id, job.level, now)? {
+                    scene.totals.add("second ids", 1);
+                }
                 scene.totals.add(job.level.name(), 1);
             }
             None => acknowledged = false,

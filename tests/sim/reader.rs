@@ -111,6 +111,9 @@ impl Reader {
         if answer["gap"] == true {
             scene.totals.add("gaps", 1);
         }
+        if !answer["closed"].is_null() {
+            return scene.random.between(100, 1_000);
+        }
         if scene.random.percent(20) { scene.random.mostly_small(1, 200) } else { 0 }
     }
 }

@@ -110,17 +110,19 @@ fn show(totals: &Totals, seconds: f64) {
         totals.of("events")
     );
     println!(
-        "sim: {} publications ({} unacknowledged; receipts: {} local, {} one, {} quorum), {} polls, {} deliveries, {} gaps",
+        "sim: {} publications ({} unacknowledged; receipts: {} local, {} one, {} quorum; {} second ids), {} polls, {} deliveries, {} gaps",
         totals.of("publications"),
         totals.of("unacknowledged"),
         totals.of("local"),
         totals.of("one"),
         totals.of("quorum"),
+        totals.of("second ids"),
         totals.of("polls"),
         totals.of("deliveries"),
         totals.of("gaps")
     );
-    const OTHER: [&str; 12] = [
+    const OTHER: [&str; 13] = [
+        "second ids",
         "seeds",
         "virtual ms",
         "events",

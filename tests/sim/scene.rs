@@ -32,35 +32,6 @@ impl Totals {
     }
 }
 
-/// What happened, for a person and for comparing two runs.
-#[derive(Debug)]
-pub struct Trace {
-    /// Lines are kept.
-    pub on: bool,
-    pub lines: Vec<String>,
-    /// Of everything that happened (FNV-1a).
-    pub hash: u64,
-}
-
-impl Trace {
-    pub fn new(on: bool) -> Trace {
-        Trace { on, lines: Vec::new(), hash: 0xcbf2_9ce4_8422_2325 }
-    }
-
-    pub fn mix(&mut self, number: u64) {
-        self.hash = (self.hash ^ number).wrapping_mul(0x0100_0000_01b3).rotate_left(23);
-    }
-
-    pub fn mix_bytes(&mut self, bytes: &[u8]) {
-        for chunk in bytes.chunks(8) {
-            let mut word = [0; 8];
-            word[..chunk.len()].copy_from_slice(chunk);
-            self.mix(u64::from_le_bytes(word));
-        }
-        self.mix(bytes.len() as u64);
-    }
-}
-
 /// Everything but the nodes and the actors themselves.
 #[derive(Debug)]
 pub struct Scene {
@@ -69,7 +40,6 @@ pub struct Scene {
     pub random: Random,
     pub ledger: Ledger,
     pub totals: Totals,
-    pub trace: Trace,
     /// What an oracle found, the first thing.
     pub failure: Option<String>,
 }
@@ -81,10 +51,7 @@ impl Scene {
 
     /// A line of the trace; it is made only if somebody reads it.
     pub fn note<T: Display>(&mut self, who: &str, what: impl FnOnce() -> T) {
-        if self.trace.on {
-            let line = format!("{:>9.3} {who:<12} {}", self.now() as f64 / 1000.0, what());
-            self.trace.lines.push(line);
-        }
+        self.net.note(who, what);
     }
 
     /// Holds an oracle's verdict against the run.

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use pushup::ids::MessageId;
 use pushup::planted::Planted;
+use pushup::session::route::Door;
 
 use crate::agenda::{Event, Ms};
 use crate::host::{Host, address};
@@ -16,7 +17,8 @@ use crate::plan::{Plan, Trouble};
 use crate::publisher::Publisher;
 use crate::random::Random;
 use crate::reader::Reader;
-use crate::scene::{Scene, Totals, Trace};
+use crate::scene::{Scene, Totals};
+use crate::trace::Trace;
 
 /// After everything healed, all must agree within this time, in milliseconds.
 const SETTLE_MS_MAX: Ms = 90_000;
@@ -61,6 +63,8 @@ pub struct World {
     actors: Vec<Actor>,
     active: Vec<bool>,
     debts: Vec<Debt>,
+    /// What was wrong when somebody last looked.
+    seen: String,
     /// Since when all agree.
     agreed: Option<Ms>,
     over: bool,
@@ -76,22 +80,23 @@ pub fn run(seed: u64, planted: Planted, trace: bool) -> Report {
 impl World {
     pub fn new(plan: Plan, trace: bool) -> World {
         let mut random = Random::new(plan.seed.wrapping_mul(31).wrapping_add(7));
-        let net = Net::new(plan.nodes, plan.delay_ms_max, random.fork());
+        let net = Net::new(plan.nodes, plan.delay_ms_max, random.fork(), Trace::new(trace));
         let hosts = (0..plan.nodes)
             .map(|node| Host::new(node, plan.recipes[node].clone(), plan.wall_off_ms[node], random.fork()))
             .collect();
         let active = vec![false; plan.faults.len()];
-        let scene = Scene {
-            net,
-            random,
-            ledger: Ledger::default(),
-            totals: Totals::default(),
-            trace: Trace::new(trace),
-            failure: None,
-            plan,
+        let scene =
+            Scene { net, random, ledger: Ledger::default(), totals: Totals::default(), failure: None, plan };
+        let mut world = World {
+            scene,
+            hosts,
+            actors: Vec::new(),
+            active,
+            debts: Vec::new(),
+            seen: String::new(),
+            agreed: None,
+            over: false,
         };
-        let mut world =
-            World { scene, hosts, actors: Vec::new(), active, debts: Vec::new(), agreed: None, over: false };
         world.open();
         world
     }
@@ -136,13 +141,24 @@ impl World {
                 self.scene.failure = Some("endless: time does not pass".into());
             }
         }
+        if self.scene.failure.is_some() {
+            self.show_nodes();
+        }
         self.scene.totals.add("events", events);
         self.scene.totals.add("virtual ms", self.scene.now());
         Report {
             failure: self.scene.failure,
             totals: self.scene.totals,
-            hash: self.scene.trace.hash,
-            lines: self.scene.trace.lines,
+            hash: self.scene.net.trace.hash,
+            lines: self.scene.net.trace.lines,
+        }
+    }
+
+    /// What each node thinks of the others, for whoever looks for what is wrong.
+    fn show_nodes(&mut self) {
+        for host in self.hosts.iter_mut().filter(|host| host.is_up() && !host.paused) {
+            let page = host.ask(Door::Publisher, "/cluster", &self.scene.net).text();
+            self.scene.note(&format!("node-{}", host.index), || page);
         }
     }
 
@@ -189,7 +205,7 @@ impl World {
     }
 
     fn handle(&mut self, event: Event) {
-        self.scene.trace.mix(self.scene.now());
+        self.scene.net.trace.mix(self.scene.now());
         match event {
             Event::Arrive { wire, from } => self.arrive(wire, from),
             Event::Knock { wire } => {
@@ -226,12 +242,12 @@ impl World {
     fn arrive(&mut self, wire: WireId, from: usize) {
         let signal = self.scene.net.arrive(wire, from);
         let unread = self.scene.net.unread(wire, 1 - from);
-        self.scene.trace.mix((wire.0 as u64) << 32 | unread as u64);
+        self.scene.net.trace.mix((wire.0 as u64) << 32 | unread as u64);
         self.tell_side(wire, 1 - from, signal);
     }
 
     fn datagram(&mut self, from: usize, to: usize, bytes: &[u8]) {
-        self.scene.trace.mix_bytes(bytes);
+        self.scene.net.trace.mix_bytes(bytes);
         if !self.scene.net.weather.blocked[from][to] && self.hosts[to].is_up() {
             self.hosts[to].handle_datagram(address(from), bytes, &mut self.scene.net);
         }
@@ -422,7 +438,10 @@ impl World {
                 self.scene.judge::<()>("end", Err(message));
             }
             Err(message) => {
-                self.scene.note("look", || message);
+                if self.seen != message {
+                    self.scene.note("look", || &message);
+                    self.seen = message;
+                }
                 self.agreed = None;
             }
         }
