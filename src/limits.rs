@@ -161,6 +161,63 @@ pub const EXPIRY_SLACK_MS: u64 = 1_000;
 /// The shortest key: as long as the hash (RFC 7518 §3.2).
 pub const TOKEN_KEY_BYTES_MIN: usize = 32;
 
+// -- The cluster -----------------------------------------------------------------
+
+/// What a log entry costs beside its frame, in bytes.
+pub const LOG_FRAME_OVERHEAD_BYTES: usize = 48;
+/// The logs of all origins on one node, in bytes; at most an eighth of its memory.
+pub const LOG_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// A peer is told what is new here this often, in milliseconds.
+pub const DIGEST_MS: u64 = 200;
+/// …and if nothing is, that we live, in milliseconds.
+pub const HEARTBEAT_MS: u64 = 1_000;
+/// A link from which nothing comes for this long is cut, in milliseconds.
+pub const LINK_SILENT_MS: u64 = 5_000;
+/// A link's output buffer is filled up to this, in bytes.
+pub const LINK_OUTPUT_BYTES: usize = 128 * 1024;
+/// Requests for missing entries that wait on one link.
+pub const PULLS_SERVED_MAX: usize = 64;
+/// Entries asked for at once.
+pub const PULL_ENTRIES_MAX: u64 = 10_000;
+/// Without progress for this long, missing entries are asked for again, of another peer, in milliseconds.
+pub const PULL_MS: u64 = 500;
+/// Entries that are held because one before them is missing.
+pub const EARLY_ENTRIES_MAX: usize = 1_024;
+/// …and their bytes.
+pub const EARLY_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// What is to be done for the cluster is looked for this often, in milliseconds.
+pub const CLUSTER_STEP_MS: u64 = 50;
+/// A handshake must be done by then, in milliseconds.
+pub const HANDSHAKE_MS: u64 = 2_000;
+/// A connection to a peer must stand by then, in milliseconds.
+pub const LINK_DIAL_MS: u64 = 3_000;
+/// A refused peer has this long to read why, in milliseconds.
+pub const LINK_ENDING_MS: u64 = 1_000;
+/// Links of one node.
+pub const LINKS_MAX: usize = 1_024;
+/// Links that have not yet proved to belong.
+pub const LINKS_UNPROVEN_MAX: usize = 64;
+/// A peer is called again after this long at first, in milliseconds.
+pub const DIAL_MS_MIN: u64 = 200;
+/// …and after this long at most, in milliseconds.
+pub const DIAL_MS_MAX: u64 = 5_000;
+/// A peer that should call us is called after this long, in milliseconds.
+pub const DIAL_PATIENCE_MS: u64 = 2_000;
+/// A node that cannot reach those that it was told of begins without them, in milliseconds.
+pub const JOIN_MS: u64 = 3_000;
+/// A node that cannot get what others say that they have serves without it, in milliseconds.
+pub const JOIN_MS_MAX: u64 = 60_000;
+/// A snapshot of which nothing comes for this long is given up, in milliseconds.
+pub const SNAPSHOT_SILENT_MS: u64 = 5_000;
+/// Pieces of a snapshot are made this many bytes at a time.
+pub const PIECES_BYTES: usize = 128 * 1024;
+/// A channel's expiry is proposed this much later by each next node in rank, in milliseconds.
+pub const EXPIRY_PATIENCE_MS: u64 = 5_000;
+/// Dead origins are looked for this often, in milliseconds.
+pub const RETIRE_MS: u64 = 10_000;
+/// A publisher waits at most this long for other nodes, in milliseconds.
+pub const ACK_MS_MAX: u64 = 5_000;
+
 // -- Files and the terminal ----------------------------------------------------
 
 /// A configuration, key or token file, in bytes.
