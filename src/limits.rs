@@ -101,6 +101,27 @@ pub const OUTPUT_BYTES_MAX: usize = 256 * 1024;
 /// A body while it arrives may be buffered up to this, in bytes, whatever the configuration says.
 pub const BODY_BYTES_MAX: usize = 64 * 1024 * 1024;
 
+// -- The cluster: what a link may carry ----------------------------------------
+
+/// A frame between nodes, in bytes: a message's body, its meta, the header.
+pub const FRAME_BYTES_MAX: usize = BODY_BYTES_MAX + 64 * 1024 + 12;
+/// A frame of a peer that has not proven itself yet, in bytes.
+pub const HANDSHAKE_BYTES_MAX: usize = 4 * 1024;
+/// Origins in one vector between nodes.
+pub const DIGEST_ORIGINS_MAX: usize = 4_096;
+/// A list of origins and their numbers as text, in bytes: about twice what one of
+/// [`DIGEST_ORIGINS_MAX`] takes.
+pub const DIGEST_BYTES_MAX: usize = DIGEST_ORIGINS_MAX * 96;
+/// The highest number of an entry: what every JSON reader can hold (RFC 8259 §6), enough for
+/// 285 years at a million entries a second.
+pub const SEQ_MAX: u64 = (1 << 53) - 1;
+/// Features that a node may name when it says who it is.
+pub const FEATURES_MAX: usize = 16;
+/// A feature's name, in bytes.
+pub const FEATURE_BYTES_MAX: usize = 32;
+/// What a node says at the end of a link, in bytes.
+pub const BYE_REASON_BYTES_MAX: usize = 256;
+
 // -- The reactor: bounded work per tick ----------------------------------------
 
 /// Events taken from the kernel at once.
@@ -264,6 +285,18 @@ const _: () = {
         "the largest cursor can be read back"
     );
     assert!(LINGER_MS < HEAD_MS_MAX);
+    assert!(
+        CHANNELS_PER_REQUEST_MAX * (CHANNEL_NAME_BYTES_MAX + 16)
+            + 2 * (CONTENT_TYPE_BYTES_MAX + IDEMPOTENCY_KEY_BYTES_MAX)
+            + 512
+            < 64 * 1024,
+        "the largest entry's meta fits in its frame"
+    );
+    assert!(
+        6 * CLUSTER_NAME_BYTES_MAX + NODE_ID_BYTES_MAX + FEATURES_MAX * (6 * FEATURE_BYTES_MAX + 3) + 256
+            < HANDSHAKE_BYTES_MAX,
+        "whoever names himself at length is still understood"
+    );
     assert!(JITTER_FROM_S / JITTER_DIVISOR >= 1);
     assert!(ANSWER_BYTES_MAX <= BODY_BYTES_MAX);
     assert!(POLL_TIMEOUT_S_MAX < u16::MAX as u64, "a time-out class fits in 16 bits");
