@@ -144,6 +144,18 @@ pub const ACCEPT_PAUSE_MS: u64 = 50;
 pub const WARNING_MS: u64 = 1_000;
 /// Idle connections closed at once to make room.
 pub const EVICTIONS_PER_TICK: usize = 64;
+/// Callers accepted on the cluster's listener per tick.
+pub const LINK_ACCEPTS_PER_TICK: usize = 16;
+/// Connections to other nodes begun per tick.
+pub const DIALS_PER_TICK: usize = 16;
+/// Writes per link and round, of which a tick has two.
+pub const LINK_WRITES_PER_TICK: usize = 8;
+/// Datagrams received per tick, and sent per round.
+pub const DATAGRAMS_PER_TICK: usize = 256;
+/// A datagram that is taken, in bytes: what a network carries in one piece. Longer ones are dropped.
+pub const DATAGRAM_BYTES_MAX: usize = 1_500;
+/// How often a port is tried that must be free for both TCP and UDP.
+pub const CLUSTER_BIND_TRIES: usize = 8;
 /// Connections waiting in a listener's queue.
 pub const LISTEN_BACKLOG: i32 = 4_096;
 /// Descriptors kept back for listeners, logs and files.
@@ -174,6 +186,8 @@ pub const SPARE_BYTES_MAX: usize = 4 * 1024;
 pub const DRAIN_IDLE_MS: u64 = 1_000;
 /// At the end of a drain, whoever was just accepted is served for this long, in milliseconds.
 pub const DRAIN_LAST_MS: u64 = 250;
+/// How long a stopping node goes on sending to its peers what they do not have, in milliseconds.
+pub const DRAIN_LINKS_MS: u64 = 2_000;
 /// Held polls are released this often, in milliseconds.
 pub const DRAIN_STEP_MS: u64 = 50;
 /// Expired messages are dropped at most this much later, in milliseconds; until then
@@ -251,6 +265,8 @@ pub const RECONNECT_MS_MAX: u64 = 10_000;
 pub const CLIENT_ANSWER_BYTES_MAX: usize = 256 * 1024 * 1024;
 /// A node's name, in bytes.
 pub const NODE_ID_BYTES_MAX: usize = 64;
+/// The shortest cluster key, in bytes.
+pub const CLUSTER_KEY_BYTES_MIN: usize = 16;
 /// A cluster's name, in bytes.
 pub const CLUSTER_NAME_BYTES_MAX: usize = 64;
 /// The largest size that can be configured: a TiB, far beyond any node's memory.
