@@ -42,7 +42,7 @@ use crate::limits::{
 };
 use crate::planted::Planted;
 use crate::time::{Now, Tick};
-use crate::wire::frame::message::{Bye, Hello, PROTOCOL_VERSION};
+use crate::wire::frame::message::{Bye, Hello, VERSION};
 use crate::wire::frame::{Frame, decode};
 
 /// Who a node is, and whom it starts from.
@@ -318,7 +318,7 @@ impl Cluster {
         nonce[..8].copy_from_slice(&self.next_random().to_be_bytes());
         nonce[8..].copy_from_slice(&self.next_random().to_be_bytes());
         let hello = Hello {
-            version: PROTOCOL_VERSION,
+            version: VERSION,
             cluster: self.setup.cluster_name.clone(),
             node: self.setup.node.clone(),
             origin: self.setup.origin,

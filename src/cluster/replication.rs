@@ -14,8 +14,8 @@ use crate::cursor::VersionVector;
 use crate::ids::{MessageId, Origin};
 use crate::limits::{EARLY_BYTES_MAX, EARLY_ENTRIES_MAX, PULL_ENTRIES_MAX, PULL_MS, SNAPSHOT_SILENT_MS};
 use crate::time::{Now, Tick};
-use crate::wire::frame::message::{Bye, Digest, Pull, Truncated, entry_id};
-use crate::wire::frame::{ACK_WANTED, Frame, Kind, encode};
+use crate::wire::frame::message::{Bye, Digest, Pull, Truncated, entry_id, write_snapshot_request};
+use crate::wire::frame::{ACK_WANTED, Frame, Kind};
 
 /// What is missing, and what is done about it.
 #[derive(Debug, Default)]
@@ -64,7 +64,7 @@ impl Cluster {
                 let Ok(entry) = entry_id(frame) else { return self.end_misunderstood(id, now) };
                 self.handle_entry(id, entry, frame.flags, bytes);
             }
-            Kind::DIGEST => match Digest::parse(frame.meta) {
+            Kind::DIGEST => match Digest::parse(frame) {
                 Ok(digest) => self.handle_digest(id, &digest, now),
                 Err(_) => self.end_misunderstood(id, now),
             },
@@ -253,7 +253,7 @@ impl Cluster {
             return;
         }
         let Some(peer) = self.link(id).and_then(Link::peer_mut) else { return };
-        encode(Kind::SNAPSHOT, 0, b"{}", &[], &mut peer.urgent);
+        write_snapshot_request(&mut peer.urgent);
         ::log::info!("asking {} for a snapshot", peer.hello.node);
         self.replication.taking = Some(Taking { from: id, heard: now });
         self.events.push_back(Event::SnapshotBegins);
