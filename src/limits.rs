@@ -222,12 +222,12 @@ pub const ANNOUNCE_MS: u64 = 10_000;
 pub const ANNOUNCE_DOWN_MS: u64 = 5_000;
 /// So many of them each time.
 pub const ANNOUNCE_DOWN_MEMBERS: usize = 2;
-/// A node that knows no other calls its seeds this often, in milliseconds.
+/// A node that nobody talks to calls those that it heard of this often, in milliseconds.
 pub const SEEK_MS: u64 = 2_000;
 /// So many of them each time.
-pub const SEEK_SEEDS_MAX: usize = 8;
-/// A node that knows others calls one of its seeds this often, in milliseconds.
-pub const SEEK_SETTLED_MS: u64 = 30_000;
+pub const SEEK_CALLS_MAX: usize = 8;
+/// A node that has company calls a seed that is missing only every so many times.
+pub const SEEKS_WHEN_SETTLED: u64 = 15;
 /// How long a node that is down is shown, in milliseconds.
 pub const MEMBER_KEPT_MS: u64 = 600_000;
 /// How long a node that is down is called, in milliseconds: so long may a partition last.

@@ -20,6 +20,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::num::{NonZeroU8, NonZeroUsize};
 use std::time::Duration;
@@ -37,8 +38,8 @@ use super::Setup;
 use crate::ids::{NodeId, Origin};
 use crate::limits::{
     ANNOUNCE_DOWN_MEMBERS, ANNOUNCE_DOWN_MS, ANNOUNCE_MS, GOSSIP_MEMBERS, GOSSIP_MS, GOSSIP_TOLD_MAX,
-    LEAVE_TOLD_MAX, MEMBERS_MAX, PROBE_ANSWER_MS, PROBE_HELPERS, PROBE_MS, RENEW_MS_MIN, SEEK_MS,
-    SEEK_SEEDS_MAX, SEEK_SETTLED_MS, SUSPECT_MS,
+    LEAVE_TOLD_MAX, MEMBERS_MAX, PROBE_ANSWER_MS, PROBE_HELPERS, PROBE_MS, RENEW_MS_MIN, SEEK_CALLS_MAX,
+    SEEK_MS, SEEKS_WHEN_SETTLED, SUSPECT_MS,
 };
 use crate::time::{Now, Tick};
 
@@ -88,8 +89,10 @@ pub struct Members {
     /// The address at which this node is reached.
     address: SocketAddr,
     seeds: Vec<SocketAddr>,
-    /// How often was looked for others, so that every seed has its turn.
-    sought: usize,
+    /// How often was looked for others.
+    sought: u64,
+    /// How many were called then, so that each has its turn.
+    called: usize,
     /// When this node last took a new life on being told that it is down.
     renewed: Option<Tick>,
     rejected: u64,
@@ -119,6 +122,7 @@ impl Members {
             address,
             seeds: setup.peers.iter().copied().map(plain).filter(|seed| *seed != address).collect(),
             sought: 0,
+            called: 0,
             renewed: None,
             rejected: 0,
             last_rejected: None,
@@ -280,6 +284,7 @@ impl Members {
         if next.supersedes(former) {
             // It is another identity than before, and headers always fit: this cannot fail.
             let _ = self.swim.change_identity(next, &mut self.outbox);
+            self.outbox.disconnect();
         }
     }
 
@@ -312,35 +317,31 @@ impl Members {
         let _ = self.swim.handle_timer(timer, &mut self.outbox);
     }
 
-    /// Calls nodes that may belong here. A node alone calls its seeds and those that are down; one
-    /// that has company calls a seed now and then, since a partition may have lasted so long that
-    /// both sides have forgotten each other.
+    /// Calls nodes that may belong here. A node that nobody talks to calls all it ever heard of; one
+    /// that has company calls a missing seed now and then, since a partition may have lasted so long
+    /// that both sides have forgotten each other.
     fn seek(&mut self) {
         for old in self.table.forgettable(self.outbox.now()) {
             self.fire(Timer::RemoveDown(old));
         }
-        let is_alone = self.swim.num_members() == 0;
-        let (calls, ms) = if is_alone { (SEEK_SEEDS_MAX, SEEK_MS) } else { (1, SEEK_SETTLED_MS) };
-        self.call_seeds(calls);
-        if is_alone {
-            self.call_down();
+        let seeds = self.seeds.iter().copied();
+        if !self.outbox.is_connected() {
+            let known: BTreeSet<SocketAddr> = seeds.chain(self.table.missed()).collect();
+            self.call(known.into_iter().collect(), SEEK_CALLS_MAX);
+        } else if self.sought.is_multiple_of(SEEKS_WHEN_SETTLED) {
+            let missing = seeds.filter(|seed| !self.is_living(*seed)).collect();
+            self.call(missing, 1);
         }
         self.sought = self.sought.wrapping_add(1);
-        self.outbox.submit(Event::Seek, ms);
+        self.outbox.submit(Event::Seek, SEEK_MS);
     }
 
-    fn call_seeds(&mut self, calls: usize) {
-        let missing: Vec<SocketAddr> =
-            self.seeds.iter().copied().filter(|seed| !self.is_living(*seed)).collect();
-        for seed in turn(&missing, self.sought, calls) {
-            self.announce(seed);
-        }
-    }
-
-    /// The protocol calls those that are down only as long as it knows someone else.
-    fn call_down(&mut self) {
-        let down: Vec<SocketAddr> = self.table.down().collect();
-        for address in turn(&down, self.sought, ANNOUNCE_DOWN_MEMBERS) {
+    /// Calls so many of these, others than the last time.
+    fn call(&mut self, mut addresses: Vec<SocketAddr>, count: usize) {
+        let passed = self.called.checked_rem(addresses.len()).unwrap_or(0);
+        addresses.rotate_left(passed);
+        for address in addresses.into_iter().take(count) {
+            self.called = self.called.wrapping_add(1);
             self.announce(address);
         }
     }
@@ -352,12 +353,6 @@ impl Members {
     fn refresh(&mut self) {
         self.table.refresh(&self.node, self.swim.iter_membership_state(), self.outbox.now());
     }
-}
-
-/// The `turn`-th `count` of these, in rotation.
-fn turn(addresses: &[SocketAddr], turn: usize, count: usize) -> Vec<SocketAddr> {
-    let skipped = turn.wrapping_mul(count).checked_rem(addresses.len()).unwrap_or(0);
-    addresses.iter().copied().cycle().skip(skipped).take(count.min(addresses.len())).collect()
 }
 
 /// An address without an IPv6 address's flow and scope, which mean something only to this machine.

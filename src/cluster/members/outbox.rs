@@ -64,6 +64,8 @@ pub(super) struct Outbox {
     datagrams: VecDeque<(SocketAddr, Vec<u8>)>,
     timers: BinaryHeap<Reverse<Timed>>,
     submitted: u64,
+    /// Someone talks to this node in its present life.
+    is_connected: bool,
     /// The time inside, without `stood_ms`.
     now: Tick,
     /// How long the process stood still altogether.
@@ -72,12 +74,30 @@ pub(super) struct Outbox {
 
 impl Outbox {
     pub fn new(seal: Seal, now: Tick) -> Outbox {
-        Outbox { seal, datagrams: VecDeque::new(), timers: BinaryHeap::new(), submitted: 0, now, stood_ms: 0 }
+        Outbox {
+            seal,
+            datagrams: VecDeque::new(),
+            timers: BinaryHeap::new(),
+            submitted: 0,
+            is_connected: false,
+            now,
+            stood_ms: 0,
+        }
     }
 
     /// The time inside.
     pub fn now(&self) -> Tick {
         self.now
+    }
+
+    /// Whether someone talks to this node in its present life. If nobody does, the protocol rests.
+    pub fn is_connected(&self) -> bool {
+        self.is_connected
+    }
+
+    /// The node begins another life, or all others are gone.
+    pub fn disconnect(&mut self) {
+        self.is_connected = false;
     }
 
     /// When the next event is due, by the clock outside.
@@ -122,8 +142,14 @@ impl Outbox {
 }
 
 impl Runtime<Identity> for Outbox {
-    fn notify(&mut self, _notification: Notification<'_, Identity>) {
-        // The table is compared with the protocol's state instead: there is no notice of a suspicion.
+    /// Of members nothing is noted here: there is no notice of a suspicion, so the table is compared
+    /// with the protocol's state instead.
+    fn notify(&mut self, notification: Notification<'_, Identity>) {
+        match notification {
+            Notification::Active => self.is_connected = true,
+            Notification::Idle | Notification::Defunct | Notification::Rejoin(_) => self.disconnect(),
+            Notification::MemberUp(_) | Notification::MemberDown(_) | Notification::Rename(..) => {}
+        }
     }
 
     fn send_to(&mut self, to: Identity, payload: &[u8]) {

@@ -62,10 +62,9 @@ impl Table {
         }
     }
 
-    /// Where nodes are to be called that are down, whether they are shown or not.
-    pub fn down(&self) -> impl Iterator<Item = SocketAddr> {
-        let down = self.entries.iter().filter(|entry| entry.is_missed && entry.down_since.is_some());
-        down.map(|entry| entry.member.address)
+    /// Where the nodes were that should be there, whether they are or not.
+    pub fn missed(&self) -> impl Iterator<Item = SocketAddr> {
+        self.entries.iter().filter(|entry| entry.is_missed).map(|entry| entry.member.address)
     }
 
     /// Identities that are down for so long that nobody calls them any more.
