@@ -288,7 +288,56 @@ pub const CLIENT_WRITE_MS_MAX: u64 = 30_000;
 /// How much longer than the poll itself its answer may take, in seconds.
 pub const CLIENT_ANSWER_GRACE_S: u64 = 15;
 
+// -- Cluster: who belongs to it (SWIM) -------------------------------------------
+
+/// A datagram between nodes, in bytes: fits in any network's packet (RFC 8085 §3.2).
+pub const DATAGRAM_BYTES_MAX: usize = 1_400;
+/// Datagrams that wait to be sent; what comes on top is lost, as datagrams may be.
+pub const DATAGRAMS_QUEUED_MAX: usize = 1_024;
+/// Nodes that are known, also those that are gone.
+pub const MEMBERS_MAX: usize = 1_024;
+/// One other node is asked for a sign of life this often, in milliseconds.
+pub const PROBE_MS: u64 = 1_000;
+/// An answer that takes longer is sought through other nodes, in milliseconds.
+pub const PROBE_ANSWER_MS: u64 = 300;
+/// So many other nodes help with that, and are told of news at once.
+pub const PROBE_HELPERS: usize = 3;
+/// A suspected node that says nothing for this long is down, in milliseconds.
+pub const SUSPECT_MS: u64 = 3_000;
+/// News are told this often while there are any, in milliseconds.
+pub const GOSSIP_MS: u64 = 300;
+/// Nodes that are told each time.
+pub const GOSSIP_MEMBERS: usize = 3;
+/// A node tells the same news this often at most.
+pub const GOSSIP_TOLD_MAX: u8 = 10;
+/// Another node is asked for its members this often, in milliseconds.
+pub const ANNOUNCE_MS: u64 = 10_000;
+/// Nodes that are down are called this often, in milliseconds.
+pub const ANNOUNCE_DOWN_MS: u64 = 5_000;
+/// So many of them each time.
+pub const ANNOUNCE_DOWN_MEMBERS: usize = 2;
+/// A node that nobody talks to calls those that it heard of this often, in milliseconds.
+pub const SEEK_MS: u64 = 2_000;
+/// So many of them each time.
+pub const SEEK_CALLS_MAX: usize = 8;
+/// A node that has company calls a seed that is missing only every so many times.
+pub const SEEKS_WHEN_SETTLED: u64 = 15;
+/// How long a node that is down is shown, in milliseconds.
+pub const MEMBER_KEPT_MS: u64 = 600_000;
+/// How long a node that is down is called, in milliseconds: so long may a partition last.
+pub const MEMBER_CALLED_MS: u64 = 86_400_000;
+/// A node that is said to be down comes back as a new life this often at most, in milliseconds.
+pub const RENEW_MS_MIN: u64 = 1_000;
+/// Timers this late, in milliseconds, mean that the process stood still.
+pub const STANDSTILL_MS: u64 = 2_000;
+/// Nodes that are told by one that leaves.
+pub const LEAVE_TOLD_MAX: usize = 64;
+
 const _: () = {
+    assert!(PROBE_ANSWER_MS * 3 < PROBE_MS, "there is time to ask others before the next probe");
+    assert!(SUSPECT_MS > GOSSIP_MS * 4, "a suspected node has time to object");
+    assert!(MEMBER_KEPT_MS < MEMBER_CALLED_MS);
+    assert!(DATAGRAM_BYTES_MAX > 8 * (NODE_ID_BYTES_MAX + 64), "any header fits, and some members");
     assert!(HEAD_BYTES_MAX < SCRATCH_BYTES, "a head fits in one read");
     assert!(HEADER_FIELDS_MAX * 4 < HEADER_BYTES_MAX);
     assert!(CHUNK_SIZE_DIGITS_MAX <= 16, "a chunk size fits in 64 bits");
