@@ -139,8 +139,8 @@ pub struct Cluster {
 impl Cluster {
     /// A node that knows nobody yet.
     pub fn new(setup: Setup, now: Now) -> Cluster {
-        let Setup { node, origin, address, peers, cluster_name, key, seed, .. } = setup.clone();
-        let seeds: Vec<SocketAddr> = peers.into_iter().filter(|peer| *peer != address).collect();
+        let seeds: Vec<SocketAddr> =
+            setup.peers.iter().copied().filter(|peer| *peer != setup.address).collect();
         Cluster {
             key: Arc::from(&setup.key[..]),
             links: Slab::new(),
@@ -152,10 +152,10 @@ impl Cluster {
             replication: Replication::default(),
             joining: Joining::new(seeds.is_empty(), now.tick),
             dialing: Dialing::new(&seeds),
-            members: Members::new(node, address, origin, seeds, &cluster_name, &key, seed, now),
+            members: Members::new(&setup, now),
             events: VecDeque::new(),
             counts: Counts::default(),
-            random: seed,
+            random: setup.seed,
             next_step: now.tick,
             warned: None,
             setup,

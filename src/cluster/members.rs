@@ -100,6 +100,12 @@ pub struct Members {
     has_left: bool,
 }
 
+impl std::fmt::Debug for Members {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Members").field("node", &self.node).field("others", &self.iter().count()).finish()
+    }
+}
+
 impl Members {
     /// A node that begins to look for others, first at its seeds. The wall clock tells this life of
     /// the node from its former ones.

@@ -327,7 +327,7 @@ impl Reactor {
     fn dial(&mut self) {
         for _ in 0..DIALS_PER_TICK {
             let Some(links) = &mut self.links else { return };
-            let Some((id, address)) = self.shard.poll_dial() else { return };
+            let Some((id, address)) = self.shard.poll_dial(self.now) else { return };
             let registry = self.poll.registry();
             if let Err(error) = connect(address).and_then(|stream| links.insert(registry, id, stream, false))
             {
