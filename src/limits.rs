@@ -53,6 +53,8 @@ pub const CURSOR_TEXT_BYTES_MAX: usize = 2_048;
 pub const TOMBSTONES_MAX: usize = 100_000;
 /// How long a closed channel's name is remembered, in milliseconds.
 pub const TOMBSTONE_MS: u64 = 3_600_000;
+/// How far another node's clock may be ahead of ours, in milliseconds, and still move ours.
+pub const CLOCK_AHEAD_MS_MAX: u64 = 60_000;
 /// How long an Idempotency-Key is remembered, in milliseconds.
 pub const IDEMPOTENCY_MS: u64 = 300_000;
 /// Idempotency-Keys that are remembered; the oldest give way.

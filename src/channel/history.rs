@@ -226,6 +226,11 @@ impl History {
         Some(message)
     }
 
+    /// The highest entry of that origin that was ever here; 0 for none.
+    pub fn newest(&self, origin: Origin) -> u64 {
+        self.strands.iter().find(|strand| strand.origin == origin).map_or(0, |strand| strand.newest)
+    }
+
     /// Whether `id` is still held.
     pub fn holds(&self, id: MessageId) -> bool {
         let find = |strand: &Strand| strand.messages.binary_search_by_key(&id.seq, |message| message.id.seq);

@@ -7,21 +7,25 @@
 //! Invariant: `head` covers exactly what was applied; every entry of this node's log has
 //! its own number, contiguous from 1.
 
+mod applying;
 mod eviction;
 mod expiry;
 mod lifecycle;
 mod names;
 mod publishing;
+mod tombstones;
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::collections::BinaryHeap;
 
 use slab::Slab;
 use smallvec::SmallVec;
 
 use self::eviction::EvictionOrder;
 use self::names::Names;
+use self::tombstones::Tombstones;
 use super::channel::{Birth, Channel};
+use super::entry::Entry;
 use super::history::{self, History, Reading, Wanted};
 use super::idempotency::Idempotency;
 use super::subscription::{Subscriber, Subscribers};
@@ -108,12 +112,13 @@ pub struct Closed {
 /// Channels that have news; what one publication stirs needs no heap.
 pub type Stirred = SmallVec<[ChannelIx; 4]>;
 
-/// What remains of a closed channel while its name answers 410.
-#[derive(Debug)]
-struct Tombstone {
-    until: Tick,
-    /// What it held or had dropped, for whoever comes with an old cursor.
-    held: Vec<(Origin, u64)>,
+/// A created channel of which nothing was heard for too long.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Overdue {
+    /// Its name.
+    pub name: ChannelName,
+    /// For how long it is overdue, in milliseconds.
+    pub ms: u64,
 }
 
 /// What a channel costs beside its messages: its place in slab, names and timetable,
@@ -133,8 +138,7 @@ pub struct MessageQueue {
     generation: u32,
     timetable: BinaryHeap<Reverse<(Tick, ChannelIx, u32)>>,
     idempotency: Idempotency,
-    tombstones: HashMap<ChannelName, Tombstone>,
-    tombstone_order: VecDeque<(Tick, ChannelName)>,
+    tombstones: Tombstones,
     /// Entries of forgotten channels: a cursor that has not examined them may have
     /// missed something on a channel that was born since.
     forgotten: VersionVector,
@@ -143,6 +147,9 @@ pub struct MessageQueue {
     cached_bytes: usize,
     stirred: Stirred,
     closed: Vec<Closed>,
+    /// What was done since it was last asked for; `None` if nobody else wants to know.
+    log: Option<Vec<Entry>>,
+    overdue: Vec<Overdue>,
     /// For ids of channels that have no name of their own.
     random: u64,
 }
@@ -163,14 +170,15 @@ impl MessageQueue {
             generation: 0,
             timetable: BinaryHeap::new(),
             idempotency: Idempotency::default(),
-            tombstones: HashMap::new(),
-            tombstone_order: VecDeque::new(),
+            tombstones: Tombstones::default(),
             forgotten: VersionVector::default(),
             eviction_order: EvictionOrder::default(),
             cached_messages: 0,
             cached_bytes: 0,
             stirred: Stirred::new(),
             closed: Vec::new(),
+            log: None,
+            overdue: Vec::new(),
             random: seed,
         }
     }
@@ -212,7 +220,7 @@ impl MessageQueue {
     pub fn find(&self, name: &str) -> Lookup {
         match self.names.find(name, &self.channels) {
             Some(ix) => Lookup::Open(ix),
-            None if self.tombstones.contains_key(name) => Lookup::Closed,
+            None if self.tombstones.find(name).is_some() => Lookup::Closed,
             None => Lookup::Unknown,
         }
     }
@@ -297,7 +305,7 @@ impl MessageQueue {
             return Ok(ix);
         }
         self.may_use(name)?;
-        self.add(name.clone(), Birth::FirstUse, self.bounds.channel_ttl_ms, now)
+        self.add(name.clone(), 1, Birth::FirstUse, self.bounds.channel_ttl_ms, now)
     }
 
     /// Whether a channel may be published to or waited on.
