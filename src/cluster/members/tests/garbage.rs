@@ -2,17 +2,23 @@
 
 use proptest::prelude::*;
 
-use super::network::{Network, address, setup};
+use super::network::{EPOCH, Network, address, setup};
 use crate::cluster::members::seal::Seal;
 use crate::cluster::members::{Members, Rejection, codec};
-use crate::time::{Now, Tick};
+use crate::limits::MEMBERS_MAX;
+use crate::time::{Now, Tick, Timestamp};
 
 fn seal() -> Seal {
     let setup = setup(0, &[], 0);
     Seal::new(&setup.cluster_name, &setup.key)
 }
 
-/// Payloads of every kind that real nodes send.
+/// The first node, as it stands at the beginning of [`real_payloads`].
+fn node() -> Members {
+    Members::new(&setup(0, &[1], 3), Now { wall: Timestamp(EPOCH), tick: Tick(0) })
+}
+
+/// Payloads of every kind that real nodes send to the first one.
 fn real_payloads() -> Vec<Vec<u8>> {
     let mut network = Network::new(6, 3);
     network.lost = 10;
@@ -23,7 +29,8 @@ fn real_payloads() -> Vec<Vec<u8>> {
     network.leave(5);
     network.run_for(5_000);
     let seal = seal();
-    network.trace.iter().map(|sent| seal.open(&sent.3).unwrap().to_vec()).collect()
+    let to_it = network.trace.iter().filter(|sent| sent.2 == address(0));
+    to_it.map(|sent| seal.open(&sent.3).unwrap().to_vec()).collect()
 }
 
 fn poke(members: &mut Members, bytes: &[u8], now: Tick) {
@@ -62,12 +69,36 @@ fn real_payloads_are_read_and_written_byte_for_byte() {
     }
 }
 
+#[test]
+fn real_datagrams_are_taken() {
+    let mut members = node();
+    for (at, payload) in real_payloads().iter().enumerate() {
+        poke(&mut members, &seal().close(payload), Tick(at as u64 * 50));
+    }
+    assert_eq!(members.rejected(), 0, "{:?}", members.last_rejected());
+    assert_eq!(members.iter().count(), 4, "five others of which one left");
+}
+
+#[test]
+fn there_are_not_more_members_than_can_be() {
+    let mut members = node();
+    for index in 1..=MEMBERS_MAX + 5 {
+        let mut stranger =
+            Members::new(&setup(index, &[0], 0), Now { wall: Timestamp(EPOCH), tick: Tick(0) });
+        let (_, announcement) = stranger.poll_datagram().unwrap();
+        members.handle_datagram(address(index), &announcement, Tick(0));
+        while members.poll_datagram().is_some() {}
+    }
+    assert_eq!((members.iter().count(), members.rejected()), (MEMBERS_MAX, 5));
+    assert!(matches!(members.last_rejected(), Some((_, Rejection::TooMany))));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
     fn sealed_nonsense_does_no_harm(payloads in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..300), 1..20)) {
-        let mut members = Members::new(&setup(0, &[1], 0), Now::default());
+        let mut members = node();
         for (at, payload) in payloads.iter().enumerate() {
             poke(&mut members, &seal().close(payload), Tick(at as u64 * 400));
         }
@@ -81,7 +112,7 @@ proptest! {
     ) {
         thread_local! { static REAL: Vec<Vec<u8>> = real_payloads(); }
         let real = REAL.with(Vec::clone);
-        let mut members = Members::new(&setup(0, &[1], 0), Now::default());
+        let mut members = node();
         let start = start.index(real.len());
         for (at, (position, byte, reseal)) in bends.iter().enumerate() {
             let mut payload = real[(start + at) % real.len()].clone();

@@ -10,7 +10,10 @@ use crate::ids::Origin;
 use crate::time::{Now, Tick, Timestamp};
 
 /// Wall-clock time at tick 0.
-const EPOCH: u64 = 1_700_000_000_000;
+pub const EPOCH: u64 = 1_700_000_000_000;
+
+/// When it arrives, its number, to which node, from where, and what.
+type UnderWay = (u64, u64, usize, SocketAddr, Vec<u8>);
 
 pub struct Node {
     pub members: Option<Members>,
@@ -33,7 +36,7 @@ pub struct Network {
     pub wall_skew: i64,
     /// Everything that was sent, for one that wants to look at it.
     pub trace: Vec<(u64, SocketAddr, SocketAddr, Vec<u8>)>,
-    under_way: BinaryHeap<Reverse<(u64, u64, usize, SocketAddr, Vec<u8>)>>,
+    under_way: BinaryHeap<Reverse<UnderWay>>,
     numbered: u64,
     random: u64,
 }
