@@ -452,3 +452,19 @@ impl Reactor {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_ipv4_address_has_two_forms_and_others_know_the_short_one() {
+        let of = |text: &str| text.parse::<SocketAddr>().unwrap();
+        for (short, long) in [("192.0.2.1:5", "[::ffff:192.0.2.1]:5"), ("[2001:db8::1]:5", "[2001:db8::1]:5")]
+        {
+            assert_eq!(in_ipv6(of(short)), of(long));
+            assert_eq!(canonical(of(long)), of(short));
+            assert_eq!(canonical(of(short)), of(short));
+        }
+    }
+}
