@@ -154,6 +154,8 @@ pub const DIALS_PER_TICK: usize = 16;
 pub const LINK_WRITES_PER_TICK: usize = 8;
 /// Datagrams received per tick, and sent per round.
 pub const DATAGRAMS_PER_TICK: usize = 256;
+/// A datagram that is received, in bytes: what a network carries in one piece. Longer ones are dropped.
+pub const DATAGRAM_RECEIVED_BYTES_MAX: usize = 1_500;
 /// How often a port is tried that must be free for both TCP and UDP.
 pub const CLUSTER_BIND_TRIES: usize = 8;
 /// Connections waiting in a listener's queue.

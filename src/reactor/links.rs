@@ -18,8 +18,9 @@ use super::listen::{ClusterSockets, watch_peer};
 use super::{Reactor, Verdict, is_exhausted, own_token};
 use crate::cluster::LinkId;
 use crate::limits::{
-    ACCEPT_PAUSE_MS, DATAGRAM_BYTES_MAX, DATAGRAMS_PER_TICK, DIALS_PER_TICK, DRAIN_LINKS_MS, EVENTS_PER_TICK,
-    EVICTIONS_PER_TICK, LINK_ACCEPTS_PER_TICK, LINK_WRITES_PER_TICK, LISTED_ENOUGH, READS_PER_TICK,
+    ACCEPT_PAUSE_MS, DATAGRAM_RECEIVED_BYTES_MAX, DATAGRAMS_PER_TICK, DIALS_PER_TICK, DRAIN_LINKS_MS,
+    EVENTS_PER_TICK, EVICTIONS_PER_TICK, LINK_ACCEPTS_PER_TICK, LINK_WRITES_PER_TICK, LISTED_ENOUGH,
+    READS_PER_TICK,
 };
 
 /// From here on the reactor's own tokens are links, by their places.
@@ -259,7 +260,7 @@ impl Reactor {
                 return;
             }
             match links.datagrams.recv_from(&mut self.scratch) {
-                Ok((len, from)) if len <= DATAGRAM_BYTES_MAX => {
+                Ok((len, from)) if len <= DATAGRAM_RECEIVED_BYTES_MAX => {
                     let bytes = self.scratch.get(..len).unwrap_or_default();
                     self.shard.handle_datagram(canonical(from), bytes, self.now);
                 }
@@ -449,6 +450,22 @@ impl Reactor {
             if let Some(socket) = place {
                 socket.is_listed = false;
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_ipv4_address_has_two_forms_and_others_know_the_short_one() {
+        let of = |text: &str| text.parse::<SocketAddr>().unwrap();
+        for (short, long) in [("192.0.2.1:5", "[::ffff:192.0.2.1]:5"), ("[2001:db8::1]:5", "[2001:db8::1]:5")]
+        {
+            assert_eq!(in_ipv6(of(short)), of(long));
+            assert_eq!(canonical(of(long)), of(short));
+            assert_eq!(canonical(of(short)), of(short));
         }
     }
 }

@@ -112,11 +112,6 @@ impl Shard {
         self.links.as_mut()?.cluster.poll_closed()
     }
 
-    /// Whether every peer has been sent what it is to have.
-    pub fn links_flushed(&self) -> bool {
-        true
-    }
-
     /// A datagram came to the cluster's address.
     pub fn handle_datagram(&mut self, from: SocketAddr, bytes: &[u8], now: Now) {
         if let Some(links) = &mut self.links {

@@ -1,13 +1,13 @@
 //! A node of a cluster from outside: how it is told, and what strangers can do to it.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
 use crate::node::{Launch, Node, run_pushup};
-use crate::process::cpu_ticks;
+use crate::process::{cpu_ticks, exhaust_descriptors};
 use crate::temp::TempDir;
 use crate::{PATIENCE, wait_for};
 
@@ -27,6 +27,22 @@ fn assert_serves(node: &Node) {
     assert_eq!(node.subscriber().get("/livez").status, 200);
     node.publish("a", "still there");
     assert!(node.running.stderr().lines().all(|line| !line.contains("panic")), "{}", node.running.stderr());
+}
+
+/// Reads to the end, which must come.
+fn assert_cut(mut stranger: &TcpStream) {
+    stranger.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut reads = std::iter::repeat_with(|| stranger.read(&mut [0; 4096]));
+    let end = reads.find(|read| !matches!(read, Ok(1..))).unwrap();
+    assert!(!end.is_err_and(|error| error.kind() == ErrorKind::WouldBlock), "it was not cut");
+}
+
+/// Hundredths of a second of CPU time that a node takes in a second.
+fn ticks_in_a_second(node: &Node) -> u64 {
+    let before = cpu_ticks(node.pid());
+    let began = Instant::now();
+    wait_for("a second to pass", || (began.elapsed() > Duration::from_secs(1)).then_some(()));
+    cpu_ticks(node.pid()) - before
 }
 
 #[test]
@@ -123,11 +139,7 @@ fn a_stranger_who_connects_does_no_harm() {
         .collect();
     assert_serves(&node);
     // Whoever sent what is not a frame is cut.
-    let mut wrong = &strangers[1];
-    wrong.set_read_timeout(Some(PATIENCE)).unwrap();
-    let ended = std::iter::repeat_with(|| wrong.read(&mut [0; 4096])).find(|read| !matches!(read, Ok(1..)));
-    let ended = ended.unwrap();
-    assert!(!ended.is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock), "it was not cut");
+    assert_cut(&strangers[1]);
     drop(strangers);
     assert_serves(&node);
 }
@@ -149,14 +161,26 @@ fn with_peers_that_are_not_there_it_serves_and_rests() {
     let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
     let node = start(&["--peer", &gone, "--peer", "127.0.0.1:1"]);
     assert_serves(&node);
-    let before = cpu_ticks(node.pid());
-    let began = Instant::now();
-    wait_for("a second to pass", || (began.elapsed() > Duration::from_secs(1)).then_some(()));
-    let used = cpu_ticks(node.pid()) - before;
+    let used = ticks_in_a_second(&node);
     assert!(used < 20, "{used} hundredths of a second of CPU time in one");
     let began = Instant::now();
     assert_eq!(node.stop().status.code(), Some(0));
     assert!(began.elapsed() < Duration::from_secs(6));
+}
+
+#[test]
+fn without_descriptors_other_nodes_wait_and_the_cpu_rests() {
+    let node = start(&[]);
+    let held = node.hold("/sub/a?after=now");
+    wait_for("the asking connections to go", || (node.figure("connections") == 2).then_some(()));
+    exhaust_descriptors(node.pid());
+    let mut stranger = TcpStream::connect(address(&node)).unwrap();
+    stranger.write_all(&[0xff; 4096]).unwrap();
+    let used = ticks_in_a_second(&node);
+    assert!(used < 20, "{used} hundredths of a second of CPU time in one");
+    // Once there is room, it is the stranger's, who is heard and cut.
+    drop(held);
+    assert_cut(&stranger);
 }
 
 #[test]
