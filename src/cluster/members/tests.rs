@@ -218,6 +218,25 @@ fn a_node_that_stood_still_does_not_call_the_others_down() {
     }
 }
 
+/// Of one that it suspected before, it first reads that the suspicion was refuted meanwhile.
+#[test]
+fn a_node_that_stood_still_does_not_end_its_suspicions_before_it_has_read() {
+    for seed in 0..10 {
+        let mut network = together(3, seed);
+        network.nodes[2].paused = true;
+        network.run_until(8 * SECOND, |network| state(network, 1, 2) == Some(MemberState::Suspect));
+        network.nodes[1].paused = true;
+        network.resume(2);
+        network.run_for(30 * SECOND);
+        let now = crate::time::Tick(network.now);
+        network.members(1).handle_time(now);
+        assert_eq!(state(&network, 1, 2), Some(MemberState::Suspect), "seed {seed}");
+        network.resume(1);
+        network.run_for(10 * SECOND);
+        assert!(network.know_each_other(&[0, 1, 2]), "seed {seed}:\n{}", network.views());
+    }
+}
+
 #[test]
 fn a_short_pause_is_refuted() {
     for seed in 0..10 {
