@@ -193,7 +193,7 @@ fn three_nodes_meet_and_share_what_they_do() {
     mesh.run(1_000);
     assert_eq!(mesh.pipes.len(), 3, "one connection for each pair");
     for _ in 0..50 {
-        (0..3).for_each(|at| drop(mesh.nodes[at].publish(10)));
+        for at in 0..3 { mesh.nodes[at].publish(10); }
         mesh.run(10);
     }
     mesh.run(500);
@@ -216,7 +216,7 @@ fn what_was_missed_comes_after_the_link_is_back() {
     mesh.nodes[0].publish(1);
     mesh.run(50);
     mesh.cut_off(1);
-    (0..20).for_each(|_| drop(mesh.nodes[0].publish(1)));
+    for _ in 0..20 { mesh.nodes[0].publish(1); }
     mesh.nodes[1].publish(1);
     mesh.run(2_000);
     assert_eq!(mesh.taken_of(1, 100), (1..=21).collect::<Vec<_>>());
@@ -233,7 +233,7 @@ fn what_a_dead_node_gave_to_one_the_other_has_from_there() {
     for pipe in between {
         mesh.pipes.retain(|other| *other != pipe);
     }
-    (0..5).for_each(|_| drop(mesh.nodes[0].publish(1)));
+    for _ in 0..5 { mesh.nodes[0].publish(1); }
     while mesh.step() {}
     assert_eq!((mesh.taken_of(1, 100).len(), mesh.taken_of(2, 100).len()), (5, 0));
     mesh.cut_off(0);
@@ -247,7 +247,7 @@ fn who_comes_too_late_for_the_log_takes_a_snapshot() {
     let mut mesh = Mesh::new(2);
     mesh.run(1_000);
     mesh.cut_off(1);
-    (0..40).for_each(|_| drop(mesh.nodes[0].publish(100_000)));
+    for _ in 0..40 { mesh.nodes[0].publish(100_000); }
     mesh.run(2_000);
     let Some(link) = mesh.nodes[0].asked.first().copied() else { panic!("nobody asked") };
     assert!(mesh.nodes[0].cluster.wants_pieces(link));
@@ -268,7 +268,7 @@ fn who_comes_too_late_for_the_log_takes_a_snapshot() {
 fn a_fresh_node_is_ready_once_it_holds_what_the_others_have() {
     let mut mesh = Mesh::new(2);
     mesh.run(1_000);
-    (0..3).for_each(|_| drop(mesh.nodes[0].publish(1)));
+    for _ in 0..3 { mesh.nodes[0].publish(1); }
     mesh.run(300);
     mesh.nodes.push(Node::new(setup(2, &[0, 1]), mesh.now));
     mesh.run(1_000);

@@ -9,6 +9,8 @@ use super::secrets;
 use crate::cluster::Setup;
 use crate::config::Config;
 use crate::error::StartError;
+use crate::limits::LOG_BYTES_MAX;
+use crate::planted::Planted;
 use crate::ids::{NodeId, Origin};
 use crate::reactor::listen::{ClusterSockets, listen_cluster};
 use crate::resolve::resolve;
@@ -23,6 +25,7 @@ pub struct Plan {
     key: Vec<u8>,
     node: Option<NodeId>,
     name: String,
+    log_bytes_max: usize,
 }
 
 /// Looks names up and reads the key; `None` for a node by itself.
@@ -55,6 +58,8 @@ pub fn plan(config: &Config) -> Result<Option<Plan>, StartError> {
         key,
         node: config.node_id.clone(),
         name: config.cluster_name.clone(),
+        // The log is a second copy of what is cached; it must not starve the cache.
+        log_bytes_max: LOG_BYTES_MAX.min(config.memory_bytes_max / 8),
     }))
 }
 
@@ -140,7 +145,7 @@ impl Plan {
         };
         let mut peers = self.peers;
         peers.retain(|peer| *peer != address && *peer != bound);
-        Ok(Setup { node, origin, address, peers, cluster_name: self.name, key: self.key, seed })
+        Ok(Setup { node, origin, address, peers, cluster_name: self.name, key: self.key, seed, log_bytes_max: self.log_bytes_max, planted: Planted::default() })
     }
 }
 

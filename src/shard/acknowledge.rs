@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 
 use super::Shard;
 use super::connection::State;
-use super::output::{JSON, Reply};
+use super::output::Reply;
 use super::timers::Class;
 use crate::cursor::VersionVector;
 use crate::error::{Refusal, Refused};

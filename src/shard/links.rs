@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::Shard;
 use super::acknowledge::Waiting;
-use crate::channel::queue::Applied;
+use crate::channel::queue::{Applied, Fates};
 use crate::channel::snapshot::{Position, Staged};
 use crate::cluster::{Cluster, Event, LinkId, Setup};
 use crate::ids::MessageId;
@@ -184,7 +184,7 @@ impl Shard {
                     }
                 }
                 Event::SnapshotAsked(link) => self.begin_giving(link),
-                Event::SnapshotBegins => self.take_staged(),
+                Event::SnapshotBegins => drop(self.take_staged()),
                 Event::Piece(frame) => self.take_piece(&frame, now),
             }
         }
@@ -197,18 +197,19 @@ impl Shard {
             Ok(Some((frame, _))) => peer::parse_entry(&frame).ok(),
             _ => None,
         };
-        let applied = match entry {
-            Some(entry) => self.queue.apply(entry, now),
-            None => {
-                // Of a later version perhaps: what follows in its log must not wait for it.
-                log::warn!("entry {id} is not understood");
-                self.queue.pass_over(id)
-            }
+        let Some(entry) = entry else {
+            // Of a later version perhaps: what follows in its log must not wait for it.
+            log::warn!("entry {id} is not understood");
+            self.counters.entries_dropped += 1;
+            return self.queue.pass_over(id);
         };
-        match applied {
-            Applied::Delivered | Applied::Done => {}
-            Applied::Repeated => self.counters.publications_repeated += 1,
-            Applied::Closed | Applied::NoRoom | Applied::PassedOver => self.counters.entries_dropped += 1,
+        match self.queue.apply(entry, now) {
+            Applied::Message(Fates { closed, no_room, .. }) => {
+                self.counters.entries_dropped += (closed + no_room) as u64;
+            }
+            Applied::Repetition => self.counters.publications_repeated += 1,
+            Applied::NoRoom | Applied::OutOfTurn => self.counters.entries_dropped += 1,
+            Applied::Changed | Applied::Void => {}
         }
     }
 }
@@ -295,9 +296,9 @@ impl Shard {
         for overdue in self.queue.take_overdue() {
             let Some(links) = &self.links else { return };
             let patience_ms = links.cluster.rank(overdue.name.as_str()) as u64 * EXPIRY_PATIENCE_MS;
-            match patience_ms.checked_sub(overdue.since_ms) {
-                None | Some(0) => self.queue.propose_expiry(&overdue.name, now),
-                Some(left_ms) => self.queue.postpone_expiry(&overdue.name, left_ms, now),
+            match patience_ms.checked_sub(overdue.ms) {
+                None | Some(0) => drop(self.queue.propose_expiry(overdue.name.as_str(), now)),
+                Some(left_ms) => self.queue.postpone_expiry(overdue.name.as_str(), left_ms, now),
             }
         }
     }

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 
 use crate::cluster::Setup;
 use crate::cluster::members::{Member, MemberState, Members};
+use crate::planted::Planted;
 use crate::ids::Origin;
 use crate::time::{Now, Tick, Timestamp};
 
@@ -58,6 +59,8 @@ pub fn setup(index: usize, seeds: &[usize], seed: u64) -> Setup {
         cluster_name: "test".into(),
         key: b"a key for the test".to_vec(),
         seed: seed ^ (index as u64) << 32,
+        log_bytes_max: 0,
+        planted: Planted::default(),
     }
 }
 
