@@ -116,6 +116,7 @@ impl Message {
     }
 }
 
+#[cfg(test)]
 /// How a message's body is shown inside a JSON answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
@@ -127,6 +128,7 @@ pub enum Form {
     Binary,
 }
 
+#[cfg(test)]
 impl Body {
     /// How it is shown.
     pub fn form(&self) -> Form {
@@ -136,10 +138,7 @@ impl Body {
             Body::Binary(_) => Form::Binary,
         }
     }
-}
 
-#[cfg(test)]
-impl Body {
     /// The body of that form.
     pub fn of(form: Form, bytes: &[u8]) -> Body {
         let text = || Box::from(std::str::from_utf8(bytes).expect("it is text"));

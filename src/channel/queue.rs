@@ -8,14 +8,12 @@
 //! its own number, contiguous from 1.
 
 mod applying;
-pub use applying::{Applied, Fates};
 mod eviction;
 mod expiry;
 mod lifecycle;
 mod names;
 mod publishing;
 mod tombstones;
-mod stubs;
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;

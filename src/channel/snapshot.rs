@@ -89,9 +89,3 @@ pub struct TombstonePiece {
     /// What it held, by origin.
     pub held: Vec<(Origin, u64)>,
 }
-#[derive(Debug)]
-pub struct Position;
-impl Position { pub fn is_over(&self) -> bool { true } }
-#[derive(Debug, Default)]
-pub struct Staged;
-impl Staged { pub fn bytes(&self) -> usize { 0 } pub fn add(&mut self, _: Piece, _: usize) -> Result<(), ()> { Ok(()) } pub fn is_whole(&self) -> bool { false } }
