@@ -61,6 +61,8 @@ pub const IDEMPOTENCY_KEYS_MAX: usize = 100_000;
 pub const POLL_TIMEOUT_S_MAX: u64 = 600;
 /// The longest life of a message or an idle channel, in seconds: a year.
 pub const TTL_S_MAX: u64 = 366 * 86_400;
+/// The same in milliseconds, as nodes tell it each other.
+pub const TTL_MS_MAX: u64 = TTL_S_MAX * 1000;
 /// A poll's time-out is cut by up to this share (a tenth), so that polls that
 /// began together do not end together; never below [`JITTER_FROM_S`].
 pub const JITTER_DIVISOR: u64 = 10;

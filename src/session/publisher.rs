@@ -14,7 +14,7 @@ use serde_json::value::RawValue;
 
 use super::answer::write_id;
 use super::subscriber::{parse_channels, whole_number};
-use crate::channel::message::{Body, ChannelNames, Publication};
+use crate::channel::message::{Body, ChannelNames, Form, Publication};
 use crate::channel::queue::Receipt;
 use crate::error::{Refusal, Refused};
 use crate::ids::ChannelName;
@@ -106,7 +106,7 @@ fn parse_ttl(text: &[u8]) -> Result<u64, Refused> {
     }
 }
 
-fn parse_key(text: &[u8]) -> Result<Box<str>, Refused> {
+pub(super) fn parse_key(text: &[u8]) -> Result<Box<str>, Refused> {
     let fits = !text.is_empty() && text.len() <= IDEMPOTENCY_KEY_BYTES_MAX;
     let printable = text.iter().all(|byte| matches!(byte, b' '..=b'~'));
     match std::str::from_utf8(text) {
@@ -148,7 +148,7 @@ fn text_or_bytes(bytes: Cow<[u8]>) -> Body {
     }
 }
 
-fn check_type(given: &[u8]) -> Result<&str, Refused> {
+pub(super) fn check_type(given: &[u8]) -> Result<&str, Refused> {
     let fits = given.len() <= CONTENT_TYPE_BYTES_MAX && given.contains(&b'/');
     let printable = given.iter().all(|byte| matches!(byte, b' '..=b'~'));
     match std::str::from_utf8(given) {
@@ -158,7 +158,7 @@ fn check_type(given: &[u8]) -> Result<&str, Refused> {
 }
 
 /// The usual types need no allocation.
-fn intern(media_type: &str) -> Cow<'static, str> {
+pub(super) fn intern(media_type: &str) -> Cow<'static, str> {
     const USUAL: [&str; 4] = [PLAIN_TEXT, JSON, BYTES, "application/x-www-form-urlencoded"];
     match USUAL.iter().find(|usual| **usual == media_type) {
         Some(usual) => Cow::Borrowed(usual),
@@ -168,17 +168,35 @@ fn intern(media_type: &str) -> Cow<'static, str> {
 
 /// A body of that type: embedded as JSON, as text, or in base64.
 fn body_of(media_type: &str, bytes: Cow<[u8]>) -> Result<Body, Refused> {
+    match form_of(media_type) {
+        Form::Json => {
+            check_json(&bytes)?;
+            let text = String::from_utf8(bytes.into_owned()).map_err(|_| Refusal::JsonInvalid)?;
+            Ok(Body::Json(text.into()))
+        }
+        Form::Text => Ok(text_or_bytes(bytes)),
+        Form::Binary => Ok(Body::Binary(bytes.into_owned().into())),
+    }
+}
+
+/// What a body of that type is, if it can be.
+pub(super) fn form_of(media_type: &str) -> Form {
+    // What most publishers send needs no looking at.
+    match media_type {
+        PLAIN_TEXT => return Form::Text,
+        JSON => return Form::Json,
+        BYTES => return Form::Binary,
+        _ => {}
+    }
     let mut parts = media_type.split(';');
     let essence = parts.next().unwrap_or("").trim().to_ascii_lowercase();
     if essence == JSON || essence.ends_with("+json") {
-        check_json(&bytes)?;
-        let text = String::from_utf8(bytes.into_owned()).map_err(|_| Refusal::JsonInvalid)?;
-        return Ok(Body::Json(text.into()));
+        Form::Json
+    } else if is_text(&essence) && !parts.any(|part| is_foreign_charset(part.trim())) {
+        Form::Text
+    } else {
+        Form::Binary
     }
-    if is_text(&essence) && !parts.any(|part| is_foreign_charset(part.trim())) {
-        return Ok(text_or_bytes(bytes));
-    }
-    Ok(Body::Binary(bytes.into_owned().into()))
 }
 
 fn is_text(essence: &str) -> bool {
@@ -199,7 +217,7 @@ fn is_foreign_charset(parameter: &str) -> bool {
 }
 
 /// Makes sure that `text` is one JSON value, nested at most [`JSON_DEPTH_MAX`] deep.
-fn check_json(text: &[u8]) -> Result<&RawValue, Refused> {
+pub(super) fn check_json(text: &[u8]) -> Result<&RawValue, Refused> {
     if depth(text) > JSON_DEPTH_MAX {
         return Err(Refused::because(Refusal::JsonInvalid, "The JSON nests deeper than 32."));
     }
