@@ -60,8 +60,8 @@ pub struct Handshake {
 enum State {
     /// The peer's HELLO is next.
     AwaitingHello,
-    /// The peer's PROOF is next, and must be this one.
-    AwaitingProof { theirs: Hello, expected: HMAC },
+    /// The peer's PROOF is next; its HELLO as it was read and as it came.
+    AwaitingProof { theirs: Hello, meta: Vec<u8> },
     /// Established or refused; no frame is for the handshake any more.
     Over,
 }
@@ -132,11 +132,11 @@ impl Handshake {
                 let theirs = self.check_hello(frame.meta)?;
                 let mac = self.proof_of(self.role, &self.own_meta, frame.meta).finalize();
                 Proof { mac }.write(out);
-                let expected = self.proof_of(self.role.other(), frame.meta, &self.own_meta);
-                self.state = State::AwaitingProof { theirs, expected };
+                self.state = State::AwaitingProof { theirs, meta: frame.meta.to_vec() };
                 Ok(Progress::Going)
             }
-            (State::AwaitingProof { theirs, expected }, Kind::PROOF) => {
+            (State::AwaitingProof { theirs, meta }, Kind::PROOF) => {
+                let expected = self.proof_of(self.role.other(), &meta, &self.own_meta);
                 // Compared in constant time.
                 let proven = expected.finalize_verify(&Proof::parse(frame.meta)?.mac);
                 if proven { Ok(Progress::Established(theirs)) } else { Err(HandshakeError::BadProof) }

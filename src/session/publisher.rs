@@ -189,10 +189,10 @@ pub(super) fn form_of(media_type: &str) -> Form {
         _ => {}
     }
     let mut parts = media_type.split(';');
-    let essence = parts.next().unwrap_or("").trim().to_ascii_lowercase();
-    if essence == JSON || essence.ends_with("+json") {
+    let essence = parts.next().unwrap_or("").trim();
+    if essence.eq_ignore_ascii_case(JSON) || ends_with(essence, "+json") {
         Form::Json
-    } else if is_text(&essence) && !parts.any(|part| is_foreign_charset(part.trim())) {
+    } else if is_text(essence) && !parts.any(|part| is_foreign_charset(part.trim())) {
         Form::Text
     } else {
         Form::Binary
@@ -200,12 +200,19 @@ pub(super) fn form_of(media_type: &str) -> Form {
 }
 
 fn is_text(essence: &str) -> bool {
+    const TEXT: &str = "text/";
     // What curl -d and HTML forms send is text too.
-    essence.starts_with("text/")
-        || essence == "application/x-www-form-urlencoded"
-        || essence == "application/xml"
-        || essence == "application/javascript"
-        || essence.ends_with("+xml")
+    essence.get(..TEXT.len()).is_some_and(|start| start.eq_ignore_ascii_case(TEXT))
+        || essence.eq_ignore_ascii_case("application/x-www-form-urlencoded")
+        || essence.eq_ignore_ascii_case("application/xml")
+        || essence.eq_ignore_ascii_case("application/javascript")
+        || ends_with(essence, "+xml")
+}
+
+/// In whatever case, and without a copy: this is asked of every message.
+fn ends_with(text: &str, end: &str) -> bool {
+    let start = text.len().checked_sub(end.len());
+    start.and_then(|start| text.get(start..)).is_some_and(|tail| tail.eq_ignore_ascii_case(end))
 }
 
 fn is_foreign_charset(parameter: &str) -> bool {
@@ -360,7 +367,9 @@ fn item_body(members: &Members) -> Result<TypedBody, Refused> {
         }
         (Some(_), _) => return Err(shape("encoding")),
         // A JSON type means the value itself, a string's quotes included.
-        (None, _) if media_type.is_some_and(is_json) => (data.into(), JSON),
+        (None, _) if media_type.is_some_and(|media_type| form_of(media_type) == Form::Json) => {
+            (data.into(), JSON)
+        }
         (None, Some(text)) => (text.into_bytes(), PLAIN_TEXT),
         (None, None) if media_type.is_none() => (data.into(), JSON),
         (None, None) => {
@@ -369,11 +378,6 @@ fn item_body(members: &Members) -> Result<TypedBody, Refused> {
     };
     let media_type = media_type.unwrap_or(assumed);
     Ok((intern(media_type), body_of(media_type, bytes.into())?))
-}
-
-fn is_json(media_type: &str) -> bool {
-    let essence = media_type.split(';').next().unwrap_or("").trim();
-    essence.eq_ignore_ascii_case(JSON) || essence.to_ascii_lowercase().ends_with("+json")
 }
 
 fn shape(member: &str) -> Refused {
