@@ -66,7 +66,17 @@ impl Hello {
 
     /// Appends the frame.
     pub fn write(&self, out: &mut Vec<u8>) {
-        let frame = open(Kind::HELLO, 0, out);
+        encode(Kind::HELLO, 0, &self.meta(), &[], out);
+    }
+
+    /// The frame's meta, which proofs cover.
+    pub fn meta(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        self.push_meta(&mut out);
+        out
+    }
+
+    fn push_meta(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(b"{\"version\":");
         push_decimal(out, self.version);
         out.extend_from_slice(b",\"cluster\":");
@@ -85,7 +95,6 @@ impl Hello {
             push_text(feature, out);
         }
         out.extend_from_slice(b"]}");
-        frame.close(&[], out);
     }
 }
 
