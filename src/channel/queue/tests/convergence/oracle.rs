@@ -85,18 +85,25 @@ pub fn found(queue: &MessageQueue, name: &str) -> State {
 }
 
 /// That a name stands for what it must, and that what is missing there is told.
-pub fn check(queue: &MessageQueue, name: &str, entries: &[&Entry]) {
+pub fn check(queue: &MessageQueue, name: &str, entries: &[&Entry], exact: bool) {
     let all = words(name, entries);
     let life = all.iter().map(|word| word.life).max().unwrap_or(0);
     let last: Vec<&Word> = all.iter().filter(|word| word.life == life).collect();
     let wanted = state(&last);
     assert_eq!(found(queue, name), wanted, "{name} at {}", queue.origin);
     if let (State::Open { .. }, Lookup::Open(ix)) = (wanted, queue.find(name)) {
-        check_messages(queue, ix, &last);
+        check_messages(queue, ix, &last, exact);
     }
 }
 
-fn check_messages(queue: &MessageQueue, ix: ChannelIx, last: &[&Word]) {
+/// The messages that a name's open channel had, wherever they are held; none if it is not open.
+pub fn messages(queue: &MessageQueue, name: &str, entries: &[&Entry]) -> Vec<MessageId> {
+    let State::Open { life, .. } = found(queue, name) else { return Vec::new() };
+    let all = words(name, entries);
+    all.iter().filter(|word| word.life == life && word.what == What::Message).map(|word| word.id).collect()
+}
+
+fn check_messages(queue: &MessageQueue, ix: ChannelIx, last: &[&Word], exact: bool) {
     let channel = &queue.channels[ix.0 as usize];
     let mut held: Vec<_> =
         channel.history().into_iter().flat_map(History::iter).map(|message| message.id).collect();
@@ -109,7 +116,7 @@ fn check_messages(queue: &MessageQueue, ix: ChannelIx, last: &[&Word]) {
         after.set(id.origin, id.seq - 1);
         assert!(has_gap(queue, ix, &after), "{id} is lost in silence at {}", queue.origin);
     }
-    if last.iter().any(|word| matches!(word.what, What::Expired(_))) {
+    if !exact || last.iter().any(|word| matches!(word.what, What::Expired(_))) {
         // It was revived at some nodes, whose messages went when they took it for expired.
         return;
     }
