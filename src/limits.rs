@@ -55,6 +55,12 @@ pub const TOMBSTONES_MAX: usize = 100_000;
 pub const TOMBSTONE_MS: u64 = 3_600_000;
 /// How far another node's clock may be ahead of ours, in milliseconds, and still move ours.
 pub const CLOCK_AHEAD_MS_MAX: u64 = 60_000;
+/// How long an origin is remembered after it died and all its messages expired, in milliseconds.
+pub const ORIGIN_KEPT_MS: u64 = 600_000;
+/// Dead origins of which only the last entry is remembered; the oldest give way.
+pub const RETIRED_ORIGINS_MAX: usize = 4_096;
+/// Times at which origins were found dead that are told apart.
+pub const RETIREMENTS_MAX: usize = 8;
 /// How long an Idempotency-Key is remembered, in milliseconds.
 pub const IDEMPOTENCY_MS: u64 = 300_000;
 /// Idempotency-Keys that are remembered; the oldest give way.

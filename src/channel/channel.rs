@@ -99,6 +99,12 @@ impl Channel {
         self.expires = now.plus_ms(self.ttl_ms);
     }
 
+    /// Another node says that it was touched then, and its time to live set at `ttl_set`.
+    pub fn merge(&mut self, touched: Timestamp, (ttl_ms, ttl_set): (u64, Timestamp), now: Tick) {
+        self.renew(ttl_ms, ttl_set, now);
+        self.touch(touched, now);
+    }
+
     /// When its `ttl_ms` was set, as far as that is remembered.
     pub fn ttl_set(&self) -> Timestamp {
         Timestamp(self.touched.0.saturating_sub(u64::from(self.ttl_age_ms)))

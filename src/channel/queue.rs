@@ -4,15 +4,18 @@
 //! What it refuses to know: connections, bytes of any protocol, clocks. Its callers
 //! hand in `now` and drain [`MessageQueue::take_stirred`] and [`MessageQueue::take_closed`].
 //!
-//! Invariant: `head` covers exactly what was applied; every entry of this node's log has
+//! Invariant: `head` covers exactly what was applied, of all origins but the dead; every entry of this node's log has
 //! its own number, contiguous from 1.
 
 mod applying;
 mod eviction;
 mod expiry;
+mod installing;
 mod lifecycle;
 mod names;
 mod publishing;
+mod retirement;
+mod snapshotting;
 mod tombstones;
 
 use std::cmp::Reverse;
@@ -23,6 +26,7 @@ use smallvec::SmallVec;
 
 use self::eviction::EvictionOrder;
 use self::names::Names;
+use self::retirement::Retirement;
 use self::tombstones::Tombstones;
 use super::channel::{Birth, Channel};
 use super::entry::Entry;
@@ -150,6 +154,7 @@ pub struct MessageQueue {
     /// What was done since it was last asked for; `None` if nobody else wants to know.
     log: Option<Vec<Entry>>,
     overdue: Vec<Overdue>,
+    retirement: Retirement,
     /// For ids of channels that have no name of their own.
     random: u64,
 }
@@ -179,6 +184,7 @@ impl MessageQueue {
             closed: Vec::new(),
             log: None,
             overdue: Vec::new(),
+            retirement: Retirement::default(),
             random: seed,
         }
     }
@@ -242,7 +248,9 @@ impl MessageQueue {
     /// channel that does not exist (yet).
     pub fn read(&self, places: &[Option<ChannelIx>], wanted: &Wanted, now: Tick) -> Reading {
         if self.has_nothing_new(places, wanted.after) {
-            return Reading { examined: history::examined(wanted, &self.head), ..Reading::default() };
+            let mut examined = history::examined(wanted, &self.head);
+            self.retirement.strip(&mut examined);
+            return Reading { examined, ..Reading::default() };
         }
         let channel = |ix: &Option<ChannelIx>| ix.and_then(|ix| self.channels.get(ix.0 as usize));
         let histories: SmallVec<[_; 1]> =
@@ -250,6 +258,8 @@ impl MessageQueue {
         let mut reading = history::read(&histories, wanted, &self.head, now);
         let young = |ix| channel(ix).is_none_or(|channel| channel.after_forgetting);
         reading.gap |= self.has_forgotten(wanted.after) && places.iter().any(young);
+        reading.gap |= wanted.after.is_some_and(|after| self.retirement.is_missed(after));
+        self.retirement.strip(&mut reading.examined);
         reading
     }
 
@@ -258,7 +268,9 @@ impl MessageQueue {
     fn has_nothing_new(&self, places: &[Option<ChannelIx>], after: Option<&VersionVector>) -> bool {
         let ([Some(ix)], Some(after)) = (places, after) else { return false };
         let Some(channel) = self.channels.get(ix.0 as usize) else { return false };
-        !channel.after_forgetting && channel.history().is_none_or(|history| history.is_seen(after))
+        !channel.after_forgetting
+            && channel.history().is_none_or(|history| history.is_seen(after, &self.head))
+            && !self.retirement.is_missed(after)
     }
 
     /// Whether something that `after` does not cover was forgotten with its channel.

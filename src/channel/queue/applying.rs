@@ -46,7 +46,7 @@ pub struct Fates {
 }
 
 /// Why an entry does not concern a channel of this node.
-enum Excluded {
+pub(super) enum Excluded {
     /// That life of its name is over.
     Over,
     /// There is no room for another channel.
@@ -98,13 +98,13 @@ impl MessageQueue {
     /// Does what another node did. Its entry must be the next of its origin's log.
     pub fn apply(&mut self, entry: Entry, now: Now) -> Applied {
         let Entry { id, time, deed } = entry;
-        if id.origin == self.origin || id.seq != self.head.seq(id.origin) + 1 {
+        if id.origin == self.origin || id.seq != self.known(id.origin) + 1 {
             return Applied::OutOfTurn;
         }
         self.head.set(id.origin, id.seq);
-        if time <= now.wall.plus_ms(CLOCK_AHEAD_MS_MAX) {
-            self.last_time = self.last_time.max(time);
-        }
+        self.retirement.remove(id.origin);
+        self.retirement.hear(id.origin, now.tick);
+        self.hear_time(time, now.wall);
         match deed {
             Deed::Publish(published) => self.apply_message(id, time, published, now),
             Deed::Create { name, generation, ttl_ms } => {
@@ -125,16 +125,25 @@ impl MessageQueue {
         }
     }
 
+    /// Our clock is not behind others', unless theirs is far ahead.
+    pub(super) fn hear_time(&mut self, time: Timestamp, wall: Timestamp) {
+        if time <= wall.plus_ms(CLOCK_AHEAD_MS_MAX) {
+            self.last_time = self.last_time.max(time);
+        }
+    }
+
     fn apply_message(&mut self, id: MessageId, time: Timestamp, published: Published, now: Now) -> Applied {
         let Published { channels, media_type, body, ttl_ms, idempotency_key } = published;
         if let Some(key) = idempotency_key {
-            if self.idempotency.first(&key, now.tick).is_some() {
-                return Applied::Repetition;
+            match self.idempotency.first(&key, now.tick) {
+                Some(first) if first.id != id => return Applied::Repetition,
+                Some(_) => {}
+                None => self.idempotency.remember(key, First { id, time }, now.tick),
             }
-            self.idempotency.remember(key, First { id, time }, now.tick);
         }
         let names = channels.iter().map(|(name, _)| name.clone()).collect();
         let expires = now.tick.plus_ms(ttl_ms);
+        self.retirement.hear(id.origin, expires);
         let message = Arc::new(Message { id, time, expires, channels: names, media_type, body });
         let mut fates = Fates::default();
         for (name, life) in channels {
@@ -159,13 +168,13 @@ impl MessageQueue {
     }
 
     /// Whether the message is in that channel already: a peer named the channel twice.
-    fn was_put(&self, ix: ChannelIx, id: MessageId) -> bool {
+    pub(super) fn was_put(&self, ix: ChannelIx, id: MessageId) -> bool {
         let history = self.channels.get(ix.0 as usize).and_then(|channel| channel.history());
         history.is_some_and(|history| history.newest(id.origin) >= id.seq)
     }
 
     /// An expired channel may be revived; then whoever reads it hears of what it missed.
-    fn miss(&mut self, name: &ChannelName, life: Generation, id: MessageId) {
+    pub(super) fn miss(&mut self, name: &ChannelName, life: Generation, id: MessageId) {
         let stone = self.tombstones.find_mut(name.as_str());
         if let Some(stone) = stone.filter(|stone| stone.life == life && stone.expired.is_some()) {
             stone.hold(id.origin, id.seq);
@@ -195,7 +204,7 @@ impl MessageQueue {
     }
 
     /// The channel that an entry of that time means by that life of a name, opened if need be.
-    fn admit(
+    pub(super) fn admit(
         &mut self,
         name: &ChannelName,
         life: Generation,
@@ -263,10 +272,20 @@ impl MessageQueue {
     /// A channel was closed elsewhere, by a publisher or because it was inactive.
     pub(super) fn apply_end(&mut self, name: ChannelName, stone: Tombstone, now: Tick) -> Applied {
         match self.find(name.as_str()) {
-            Lookup::Open(ix) if self.outlives(ix, &stone) => Applied::Void,
+            Lookup::Open(ix) if self.outlives(ix, &stone) => {
+                let channel = &mut self.channels[ix.0 as usize];
+                if channel.life == stone.life && stone.expired.is_some() {
+                    // Only what was created expires, though its creation is not known here.
+                    channel.birth = Birth::Created;
+                    self.schedule(ix, now);
+                }
+                Applied::Void
+            }
             Lookup::Open(ix) => {
                 let (_, held) = self.dismiss(ix);
-                self.bury(name, Tombstone { held, ..stone }, now);
+                let mut stone = stone;
+                held.into_iter().for_each(|(origin, seq)| stone.hold(origin, seq));
+                self.bury(name, stone, now);
                 Applied::Changed
             }
             Lookup::Closed => self.merge_tombstone(name, stone, now),

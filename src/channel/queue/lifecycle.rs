@@ -164,7 +164,9 @@ impl MessageQueue {
 
     pub(super) fn forget(&mut self, held: impl Iterator<Item = (Origin, u64)>) {
         for (origin, seq) in held {
-            self.forgotten.raise(origin, seq);
+            if self.head.seq(origin) > 0 {
+                self.forgotten.raise(origin, seq);
+            }
         }
     }
 }

@@ -117,6 +117,9 @@ impl MessageQueue {
         self.eviction_order.push(Cached { id: message.id, channel: ix, generation });
         let history = channel.history_mut();
         let (count, bytes) = (history.count(), history.bytes());
+        if !self.retirement.is_empty() {
+            history.drop_strands(|origin| self.head.seq(origin) == 0);
+        }
         history.append(message);
         history.expire(now, drop);
         history.trim(channel_messages_max, channel_bytes_max, drop);

@@ -1,6 +1,7 @@
 //! What remains of closed channels while their names answer 410.
 
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Bound;
 
 use crate::channel::entry::Generation;
 use crate::ids::{ChannelName, Origin};
@@ -96,6 +97,19 @@ impl Tombstones {
     /// When the next one's time is over.
     pub(super) fn next_until(&self) -> Option<Tick> {
         self.order.first_key_value().map(|((until, _), _)| *until)
+    }
+
+    /// How many there ever were.
+    pub(super) fn numbered(&self) -> u64 {
+        self.next
+    }
+
+    /// The next one after a place.
+    pub(super) fn next(&self, after: Option<Place>) -> Option<(Place, &ChannelName, &Tombstone)> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let (place, name) = self.order.range((from, Bound::Unbounded)).next()?;
+        let (_, stone) = self.stones.get(name)?;
+        Some((*place, name, stone))
     }
 
     /// How many there are.
