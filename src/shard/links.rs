@@ -8,8 +8,7 @@ use std::sync::Arc;
 
 use super::Shard;
 use super::acknowledge::Waiting;
-use crate::channel::queue::{Applied, Fates};
-use crate::channel::snapshot::{Position, Staged};
+use crate::channel::queue::{Applied, Fates, Snapshot, Staged};
 use crate::cluster::{Cluster, Event, LinkId, Setup};
 use crate::ids::MessageId;
 use crate::limits::{ANSWER_MESSAGES_MAX, EXPIRY_PATIENCE_MS, FRAME_BYTES_MAX, PIECES_BYTES, RETIRE_MS};
@@ -24,7 +23,7 @@ pub(super) struct Links {
     /// The snapshot that is being taken.
     staged: Staged,
     /// Snapshots that are being given.
-    giving: Vec<(LinkId, Position)>,
+    giving: Vec<(LinkId, Snapshot)>,
     /// Publishers that wait for acknowledgements.
     pub(super) waiting: Waiting,
     /// What is logged next is to be acknowledged at once.
@@ -40,7 +39,6 @@ impl Shard {
     /// Makes this node one of a cluster's.
     pub fn join_cluster(&mut self, setup: Setup, now: Now) {
         self.queue.set_replicated(true);
-        self.queue.set_planted(setup.planted);
         self.links = Some(Box::new(Links {
             cluster: Cluster::new(setup, now),
             staged: Staged::default(),
@@ -257,7 +255,7 @@ impl Shard {
             links.staged = Staged::default();
             return links.cluster.handle_not_installed(now);
         }
-        if !links.staged.is_whole() {
+        if !links.staged.is_complete() {
             return;
         }
         self.deliver(now);

@@ -123,6 +123,13 @@ impl MessageQueue {
         self.head.seq(origin).max(self.retirement.seq(origin))
     }
 
+    /// The same of every origin.
+    pub fn all_known(&self) -> VersionVector {
+        let mut known = self.retirement.all().0;
+        self.head.iter().for_each(|(origin, seq)| known.raise(origin, seq));
+        known
+    }
+
     /// Takes those origins out of cursors that are dead and whose messages all expired
     /// [`ORIGIN_KEPT_MS`] ago.
     pub fn retire_dead(&mut self, is_live: impl Fn(Origin) -> bool, now: Now) {

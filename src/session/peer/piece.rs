@@ -1,8 +1,8 @@
 //! Pieces of snapshots. The meta of a PIECE has `"piece"`, and what does not fit in it is in the
 //! body, as JSON; numbers of milliseconds where nothing else is said:
 //!
-//! - `"begin"`: body `{"head":{"00000000000000ab":12},"forgotten":{},"retired":{}}`,
-//! - `"channel"`: `"name":"news","generation":1,"created":true,"ttl":…,"left":…,"touched":…`, and
+//! - `"begin"`: body `{"head":{"00000000000000ab":12},"forgotten":{},"retired":{},"retirement":{}}`,
+//! - `"channel"`: `"name":"news","generation":1,"created":true,"ttl":…,"ttl_set":…,"left":…,"touched":…`, and
 //!   `"after_forgetting":true` where it applies; body `[["00000000000000ab",12,3],…]`: origin,
 //!   newest entry, how far it was dropped,
 //! - `"tombstone"`: `"name":"news","generation":1,"closed":…`, and `"touched"` if it expired; body
@@ -31,7 +31,9 @@ use super::{
 /// Appends a piece as a PIECE.
 pub fn write_piece(piece: &Piece, out: &mut Vec<u8>) {
     match piece {
-        Piece::Begin { head, forgotten, retired } => write_begin([head, forgotten, retired], out),
+        Piece::Begin { head, forgotten, retired, retirement } => {
+            write_begin([head, forgotten, retired, retirement], out);
+        }
         Piece::Channel(channel) => write_channel(channel, out),
         Piece::Message(entry) => write_as(Kind::PIECE, 0, entry, out),
         Piece::Tombstone(tombstone) => write_tombstone(tombstone, out),
@@ -40,9 +42,10 @@ pub fn write_piece(piece: &Piece, out: &mut Vec<u8>) {
     }
 }
 
-fn write_begin(vectors: [&VersionVector; 3], out: &mut Vec<u8>) {
+fn write_begin(vectors: [&VersionVector; 4], out: &mut Vec<u8>) {
     let mut body = Vec::new();
-    for (name, vector) in ["{\"head\":", ",\"forgotten\":", ",\"retired\":"].iter().zip(vectors) {
+    let names = ["{\"head\":", ",\"forgotten\":", ",\"retired\":", ",\"retirement\":"];
+    for (name, vector) in names.iter().zip(vectors) {
         body.extend_from_slice(name.as_bytes());
         push_vector(vector, &mut body);
     }
@@ -60,6 +63,7 @@ fn write_channel(channel: &ChannelPiece, out: &mut Vec<u8>) {
         Birth::FirstUse => b",\"created\":false",
     });
     push_number(",\"ttl\":", channel.ttl_ms, out);
+    push_number(",\"ttl_set\":", channel.ttl_set.0, out);
     push_number(",\"left\":", channel.left_ms, out);
     push_number(",\"touched\":", channel.touched.0, out);
     out.extend_from_slice(if channel.after_forgetting { b",\"after_forgetting\":true}" } else { b"}" });
@@ -135,7 +139,7 @@ fn parse_message(frame: &Frame) -> Result<Piece, NotUnderstood> {
 }
 
 fn parse_begin(body: &[u8]) -> Result<Piece, NotUnderstood> {
-    if body.len() > 4 * DIGEST_BYTES_MAX {
+    if body.len() > 5 * DIGEST_BYTES_MAX {
         return Err(NotUnderstood("body"));
     }
     let members = Members::parse(body)?;
@@ -143,6 +147,7 @@ fn parse_begin(body: &[u8]) -> Result<Piece, NotUnderstood> {
         head: members.vector("head")?,
         forgotten: members.vector("forgotten")?,
         retired: members.vector("retired")?,
+        retirement: members.vector("retirement")?,
     })
 }
 
@@ -160,6 +165,7 @@ fn parse_channel(members: &Members, body: &[u8]) -> Result<ChannelPiece, NotUnde
         generation: parse_generation(members)?,
         birth: if members.flag("created")? { Birth::Created } else { Birth::FirstUse },
         ttl_ms: parse_ttl(members)?,
+        ttl_set: Timestamp(members.number("ttl_set")?),
         left_ms: parse_span("left", TTL_MS_MAX, members)?,
         touched: Timestamp(members.number("touched")?),
         after_forgetting: members.flag("after_forgetting")?,
