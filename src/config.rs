@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use log::LevelFilter;
 
 use crate::error::StartError;
+use crate::ids::NodeId;
 pub use table::{Row, TABLE, help_table, markdown_table, nearest, row};
 pub use value::edits;
 
@@ -74,6 +75,16 @@ pub struct Config {
     pub drain_s: u64,
     /// The cluster's name; cursors of another cluster are told apart by it.
     pub cluster_name: String,
+    /// Where other nodes reach this one, `host:port`, both TCP and UDP; none for a node by itself.
+    pub cluster_listen: Option<String>,
+    /// The address that other nodes are told; none is the one that is bound.
+    pub cluster_advertise: Option<String>,
+    /// Nodes to begin with, `host:port`; the others are learnt from them.
+    pub peers: Vec<String>,
+    /// A file with the secret that all nodes of the cluster share.
+    pub cluster_key_file: Option<PathBuf>,
+    /// This node's name, the same after a restart; none is the advertised address.
+    pub node_id: Option<NodeId>,
 }
 
 impl Default for Config {
@@ -129,15 +140,57 @@ impl Config {
         if self.cors_origins.len() > 1 && self.cors_origins.iter().any(|origin| origin == "*") {
             return Err("\"cors-origin\" is either \"*\" alone or a list of origins".into());
         }
+        self.check_cluster()?;
         self.check_addresses()
+    }
+
+    /// What only a cluster needs is a mistake where there is none.
+    fn check_cluster(&self) -> Result<(), String> {
+        let needing = [
+            ("cluster-advertise", self.cluster_advertise.is_some()),
+            ("peer", !self.peers.is_empty()),
+            ("cluster-key-file", self.cluster_key_file.is_some()),
+            ("node-id", self.node_id.is_some()),
+        ];
+        if let Some((name, _)) = needing.iter().find(|(_, given)| *given && self.cluster_listen.is_none()) {
+            return Err(format!("\"{name}\" is for a cluster and needs \"cluster-listen\""));
+        }
+        let advertised = self.cluster_advertise.iter().map(|address| ("cluster-advertise", address));
+        let mut told = advertised.chain(self.peers.iter().map(|address| ("peer", address)));
+        match told.find(|(_, address)| value::is_any_port(address)) {
+            Some((name, address)) => {
+                Err(format!("\"{name}\" needs a port that others know, not \"{address}\""))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Takes over the cluster's settings of the configuration that a node runs with, since none
+    /// of them can change before a restart; tells whether they differed.
+    pub fn keep_cluster(&mut self, running: &Config) -> bool {
+        let kept = Config {
+            cluster_name: running.cluster_name.clone(),
+            cluster_listen: running.cluster_listen.clone(),
+            cluster_advertise: running.cluster_advertise.clone(),
+            peers: running.peers.clone(),
+            cluster_key_file: running.cluster_key_file.clone(),
+            node_id: running.node_id.clone(),
+            ..self.clone()
+        };
+        let differed = *self != kept;
+        *self = kept;
+        differed
     }
 
     /// An address that stands twice would only fail later, as a puzzling "in use".
     fn check_addresses(&self) -> Result<(), String> {
-        let all: Vec<&String> = self.listen.iter().chain(&self.publish_listen).collect();
+        let all = self.listen.iter().chain(&self.publish_listen).chain(&self.cluster_listen);
+        let all: Vec<&String> = all.collect();
         for (index, address) in all.iter().enumerate() {
-            if !address.ends_with(":0") && all[..index].contains(address) {
-                return Err(format!("\"{address}\" stands twice in \"listen\" and \"publish-listen\""));
+            if !value::is_any_port(address) && all[..index].contains(address) {
+                return Err(format!(
+                    "\"{address}\" stands twice in \"listen\", \"publish-listen\" and \"cluster-listen\""
+                ));
             }
         }
         Ok(())
@@ -167,6 +220,11 @@ impl Config {
             subscribe_key_file: None,
             drain_s: 0,
             cluster_name: String::new(),
+            cluster_listen: None,
+            cluster_advertise: None,
+            peers: Vec::new(),
+            cluster_key_file: None,
+            node_id: None,
         }
     }
 }

@@ -51,6 +51,8 @@ counters! {
     publications_repeated "Publications recognised by their Idempotency-Key.",
     /// Answers that told of a gap.
     gaps "Answers that told of messages no longer cached.",
+    /// Entries of other nodes that were dropped: their channel was closed, or there was no room.
+    entries_dropped "Entries of other nodes dropped: channel closed, or no room.",
     /// Bytes read from sockets.
     received_bytes "Bytes received.",
     /// Bytes written to sockets.

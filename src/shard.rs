@@ -15,6 +15,7 @@
 //! Invariants: a connection in state Held or HeldWide has examined everything up to the
 //! queue's head; whatever a command changed is delivered before the next is executed.
 
+mod acknowledge;
 pub mod answers;
 pub mod connection;
 mod drain;
@@ -34,6 +35,7 @@ use slab::Slab;
 use self::answers::Answers;
 use self::connection::{Connection, Marks, NOWHERE, Side, State};
 use self::drain::Drain;
+use self::links::Links;
 use self::polls::WidePoll;
 use self::timers::{Class, Timers};
 use crate::channel::queue::{Bounds, MessageQueue};
@@ -150,6 +152,8 @@ pub struct Shard {
     started: Tick,
     /// The queue has more to expire than one tick's worth.
     expiry_overdue: bool,
+    /// What it has for the cluster; `None` for a node by itself.
+    links: Option<Box<Links>>,
 }
 
 // -- Connections -----------------------------------------------------------------
@@ -183,6 +187,7 @@ impl Shard {
             counters: Counters::default(),
             started: now.tick,
             expiry_overdue: false,
+            links: None,
         }
     }
 
@@ -229,7 +234,7 @@ impl Shard {
         let slot = self.slot_mut(index);
         let wants = match slot.state {
             State::Idle | State::Head | State::Body | State::Lingering => true,
-            State::Held | State::HeldWide | State::Sending => false,
+            State::Held | State::HeldWide | State::Acking | State::Sending => false,
         };
         if wants {
             slot.marks.clear(Marks::UNREAD);
@@ -276,7 +281,7 @@ impl Shard {
                 self.counters.polls_abandoned += 1;
                 self.remove(index);
             }
-            State::Sending => {}
+            State::Sending | State::Acking => {}
             State::Idle | State::Head | State::Body | State::Lingering => {
                 if self.has_output(index) {
                     self.slot_mut(index).marks.set(Marks::CLOSE);
@@ -324,6 +329,9 @@ impl Shard {
 
     fn part(&mut self, index: u32, parting: Parting) {
         self.stop_waiting(index);
+        if self.slot(index).state == State::Acking {
+            self.forget_receipt(self.id(index));
+        }
         self.drop_output(index);
         self.drop_side(index);
         self.timers.clear(&mut self.connections, index);
@@ -373,12 +381,13 @@ impl Shard {
         let timer = self.timers.next(&self.connections).map(|next| next.0);
         let queue = if self.expiry_overdue { Some(Tick(0)) } else { self.queue.next_expiry() };
         let drain = self.drain.as_ref().map(Drain::next_step);
-        [timer, queue, drain].into_iter().flatten().min()
+        [timer, queue, drain, self.links_deadline()].into_iter().flatten().min()
     }
 
     /// Lets time pass: polls end, slow peers are cut, channels and messages expire.
     pub fn handle_time(&mut self, now: Now) {
         self.expiry_overdue = !self.queue.expire(now.tick, EXPIRIES_PER_TICK);
+        self.handle_links_time(now);
         self.deliver(now);
         self.step_drain(now);
         for _ in 0..TIMERS_PER_TICK {
@@ -397,6 +406,7 @@ impl Shard {
             State::Head => self.refuse_slow_head(index, now),
             State::Body => self.judge_body(index, now),
             State::Sending => self.judge_reader(index, now),
+            State::Acking => self.refuse_unacknowledged(index, now),
         }
     }
 

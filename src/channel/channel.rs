@@ -1,10 +1,11 @@
 //! One channel: its subscribers and its recent messages (paper §3.2).
 
+use super::entry::Generation;
 use super::history::History;
 use super::subscription::Subscribers;
 use crate::ids::ChannelName;
 use crate::limits::EXPIRY_SLACK_MS;
-use crate::time::Tick;
+use crate::time::{Tick, Timestamp};
 
 /// How a channel came to be, and so how it ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +25,13 @@ pub struct Channel {
     pub name: ChannelName,
     /// Which owner of its place in the queue's slab.
     pub generation: u32,
+    /// Which life of its name.
+    pub life: Generation,
+    /// The time of the last entry that touched it; 0 for one that was only waited on.
+    pub touched: Timestamp,
+    /// How long before `touched` its `ttl_ms` was set, in milliseconds, and `u32::MAX` for longer or
+    /// never: of two entries that set it the later one counts, in whatever order they come.
+    ttl_age_ms: u32,
     /// How it came to be.
     pub birth: Birth,
     /// It has news for its subscribers and stands in the queue's list of such.
@@ -42,11 +50,14 @@ pub struct Channel {
 }
 
 impl Channel {
-    /// A channel without subscribers or messages.
+    /// A channel without subscribers or messages, in the first life of its name.
     pub fn new(name: ChannelName, generation: u32, birth: Birth, ttl_ms: u64, now: Tick) -> Channel {
         Channel {
             name,
             generation,
+            life: 1,
+            touched: Timestamp(0),
+            ttl_age_ms: u32::MAX,
             birth,
             stirred: false,
             after_forgetting: false,
@@ -68,9 +79,35 @@ impl Channel {
         self.history.get_or_insert_default()
     }
 
-    /// Something happened: its end moves away (paper §3.3, renew).
-    pub fn touch(&mut self, now: Tick) {
+    /// An entry of that time concerned it: its end moves away (paper §3.3, renew).
+    pub fn touch(&mut self, time: Timestamp, now: Tick) {
+        let later_ms = time.0.saturating_sub(self.touched.0);
+        self.touched.0 += later_ms;
+        self.ttl_age_ms = self.ttl_age_ms.saturating_add(clamp(later_ms));
         self.expires = now.plus_ms(self.ttl_ms);
+    }
+
+    /// The same, for an entry that says how long it may be inactive. What was said last counts; at
+    /// one time, the longer.
+    pub fn renew(&mut self, ttl_ms: u64, time: Timestamp, now: Tick) {
+        self.touch(time, now);
+        let age_ms = clamp(self.touched.0.saturating_sub(time.0));
+        if age_ms < self.ttl_age_ms || age_ms == self.ttl_age_ms && ttl_ms > self.ttl_ms {
+            self.ttl_ms = ttl_ms;
+            self.ttl_age_ms = age_ms;
+        }
+        self.expires = now.plus_ms(self.ttl_ms);
+    }
+
+    /// Another node says that it was touched then, and its time to live set at `ttl_set`.
+    pub fn merge(&mut self, touched: Timestamp, (ttl_ms, ttl_set): (u64, Timestamp), now: Tick) {
+        self.renew(ttl_ms, ttl_set, now);
+        self.touch(touched, now);
+    }
+
+    /// When its `ttl_ms` was set, as far as that is remembered.
+    pub fn ttl_set(&self) -> Timestamp {
+        Timestamp(self.touched.0.saturating_sub(u64::from(self.ttl_age_ms)))
     }
 
     /// Whether nothing would be lost if it were not there: made by a poll that left.
@@ -101,6 +138,10 @@ impl Channel {
     }
 }
 
+fn clamp(ms: u64) -> u32 {
+    u32::try_from(ms).unwrap_or(u32::MAX)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -109,5 +150,24 @@ mod tests {
     fn a_channel_is_small() {
         // One channel for each held poll is a usual deployment (a channel per user).
         assert!(size_of::<Channel>() <= 96, "{}", size_of::<Channel>());
+    }
+
+    #[test]
+    fn what_was_said_last_of_its_ttl_counts_in_whatever_order_it_comes() {
+        let name = || "a".parse().unwrap();
+        let said = [(1_000, 5), (1_000, 7), (3_000, 2), (2_000, 9), (u64::from(u32::MAX), 4)];
+        for first in said {
+            for second in said {
+                let mut channel = Channel::new(name(), 0, Birth::FirstUse, 1, Tick(0));
+                for (time, ttl_ms) in [first, second] {
+                    channel.renew(ttl_ms, Timestamp(time), Tick(10));
+                    channel.touch(Timestamp(time + 500), Tick(10));
+                }
+                let last = first.max(second);
+                assert_eq!(channel.ttl_ms, last.1, "{first:?} {second:?}");
+                assert_eq!(channel.touched, Timestamp(last.0 + 500));
+                assert_eq!((channel.ttl_set(), channel.expires), (Timestamp(last.0), Tick(10 + last.1)));
+            }
+        }
     }
 }

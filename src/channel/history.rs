@@ -87,6 +87,26 @@ impl Strand {
         self.messages.partition_point(|message| message.time < since)
     }
 
+    /// Whose messages they are.
+    pub fn origin(&self) -> Origin {
+        self.origin
+    }
+
+    /// The highest entry of this origin that was ever in this channel.
+    pub fn newest(&self) -> u64 {
+        self.newest
+    }
+
+    /// The highest entry of this origin that was dropped from this channel.
+    pub fn evicted_upto(&self) -> u64 {
+        self.evicted_upto
+    }
+
+    /// Its messages after `seq`.
+    pub fn iter_after(&self, seq: u64) -> impl Iterator<Item = &Arc<Message>> {
+        self.messages.iter().skip(self.after(seq))
+    }
+
     fn drop_front(&mut self) -> Option<Arc<Message>> {
         let message = self.messages.pop_front()?;
         self.evicted_upto = self.evicted_upto.max(message.id.seq);
@@ -118,9 +138,32 @@ impl History {
         self.bytes
     }
 
-    /// Whether a reader with that vector has examined all that was ever here.
-    pub fn is_seen(&self, after: &VersionVector) -> bool {
-        self.strands.iter().all(|strand| strand.newest <= after.seq(strand.origin))
+    /// Whether a reader with that vector has examined all that was ever here. An origin that is
+    /// not in `head` is dead, and what it published is over.
+    pub fn is_seen(&self, after: &VersionVector, head: &VersionVector) -> bool {
+        let is_seen = |strand: &Strand| strand.newest <= after.seq(strand.origin);
+        self.strands.iter().all(|strand| is_seen(strand) || head.seq(strand.origin) == 0)
+    }
+
+    /// One strand for each origin that published here.
+    pub fn strands(&self) -> impl Iterator<Item = &Strand> {
+        self.strands.iter()
+    }
+
+    /// Another node says that up to `newest` there were entries of that origin in this channel, and that
+    /// up to `evicted_upto` they were dropped.
+    pub fn note(&mut self, origin: Origin, newest: u64, evicted_upto: u64) {
+        let strand = self.strand_mut(origin);
+        strand.evicted_upto = strand.evicted_upto.max(evicted_upto);
+        if newest > strand.newest {
+            strand.second_newest = strand.newest;
+            strand.newest = newest;
+        }
+    }
+
+    /// Drops empty strands of origins that are dead.
+    pub fn drop_strands(&mut self, is_dead: impl Fn(Origin) -> bool) {
+        self.strands.retain(|strand| !strand.messages.is_empty() || !is_dead(strand.origin));
     }
 
     /// No message expires before this moment; `None` when there is none.
@@ -224,6 +267,11 @@ impl History {
             self.settle();
         }
         Some(message)
+    }
+
+    /// The highest entry of that origin that was ever here; 0 for none.
+    pub fn newest(&self, origin: Origin) -> u64 {
+        self.strands.iter().find(|strand| strand.origin == origin).map_or(0, |strand| strand.newest)
     }
 
     /// Whether `id` is still held.
@@ -340,11 +388,14 @@ pub fn examined(wanted: &Wanted, head: &VersionVector) -> VersionVector {
 /// Reads several histories (at most 64) as one: merged by time, without duplicates.
 ///
 /// `head` is what this node has of every origin: the reader has examined that much
-/// when nothing is left out.
+/// when nothing is left out. An origin that is not there is dead; what it published is over.
 pub fn read(histories: &[Option<&History>], wanted: &Wanted, head: &VersionVector, now: Tick) -> Reading {
     let mut reading = Reading { examined: examined(wanted, head), ..Reading::default() };
     let mut places: SmallVec<[Place; 4]> = SmallVec::new();
     for (history, strand) in histories.iter().enumerate().flat_map(strands) {
+        if head.seq(strand.origin) == 0 {
+            continue;
+        }
         let seen = wanted.after.map(|after| after.seq(strand.origin));
         reading.gap |= seen.is_some_and(|seen| seen < strand.evicted_upto);
         let after = strand.after(seen.unwrap_or(0));

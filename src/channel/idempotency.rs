@@ -19,9 +19,11 @@ pub struct First {
 /// The keys of the last five minutes, at most [`IDEMPOTENCY_KEYS_MAX`].
 #[derive(Debug, Default)]
 pub struct Idempotency {
-    firsts: HashMap<Box<str>, First>,
+    firsts: HashMap<Box<str>, (Tick, First)>,
     /// The keys by age, with the moment of their end.
     order: VecDeque<(Tick, Box<str>)>,
+    /// How many there were before the oldest.
+    gone: u64,
     bytes: usize,
 }
 
@@ -29,17 +31,22 @@ impl Idempotency {
     /// What the first sending with this key got, if it was within five minutes.
     pub fn first(&mut self, key: &str, now: Tick) -> Option<First> {
         self.forget_old(now);
-        self.firsts.get(key).copied()
+        self.firsts.get(key).filter(|(until, _)| *until > now).map(|(_, first)| *first)
     }
 
     /// Remembers a key's first sending.
     pub fn remember(&mut self, key: Box<str>, first: First, now: Tick) {
+        self.remember_until(key, first, now.plus_ms(IDEMPOTENCY_MS));
+    }
+
+    /// The same, for a key of another node's, of whose time some is over.
+    pub fn remember_until(&mut self, key: Box<str>, first: First, until: Tick) {
         if self.order.len() >= IDEMPOTENCY_KEYS_MAX {
             self.forget_oldest();
         }
         self.bytes += cost(&key);
-        self.order.push_back((now.plus_ms(IDEMPOTENCY_MS), key.clone()));
-        self.firsts.insert(key, first);
+        self.order.push_back((until, key.clone()));
+        self.firsts.insert(key, (until, first));
     }
 
     /// Memory in use, in bytes.
@@ -55,10 +62,25 @@ impl Idempotency {
     }
 
     fn forget_oldest(&mut self) {
-        if let Some((_, key)) = self.order.pop_front() {
+        if let Some((until, key)) = self.order.pop_front() {
             self.bytes -= cost(&key);
-            self.firsts.remove(&key);
+            self.gone += 1;
+            // It may have been remembered again since.
+            if self.firsts.get(&key).is_some_and(|(end, _)| *end == until) {
+                self.firsts.remove(&key);
+            }
         }
+    }
+
+    /// The number of the next key from `from` on that is remembered, its end, itself, and what its first
+    /// sending got. Numbers rise with age.
+    pub fn next(&self, from: u64) -> Option<(u64, Tick, &str, First)> {
+        let start = usize::try_from(from.saturating_sub(self.gone)).unwrap_or(usize::MAX);
+        let mut rest = (self.gone.max(from)..).zip(self.order.iter().skip(start));
+        rest.find_map(|(number, (until, key))| {
+            let (_, first) = self.firsts.get(key).filter(|(end, _)| end == until)?;
+            Some((number, *until, &**key, *first))
+        })
     }
 }
 

@@ -4,24 +4,35 @@
 //! What it refuses to know: connections, bytes of any protocol, clocks. Its callers
 //! hand in `now` and drain [`MessageQueue::take_stirred`] and [`MessageQueue::take_closed`].
 //!
-//! Invariant: `head` covers exactly what was applied; every entry of this node's log has
+//! Invariant: `head` covers exactly what was applied, of all origins but the dead; every entry of this node's log has
 //! its own number, contiguous from 1.
 
+mod applying;
 mod eviction;
 mod expiry;
+mod installing;
 mod lifecycle;
 mod names;
 mod publishing;
+mod retirement;
+mod snapshotting;
+mod tombstones;
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::collections::BinaryHeap;
 
 use slab::Slab;
 use smallvec::SmallVec;
 
+pub use self::applying::{Applied, Fates};
 use self::eviction::EvictionOrder;
+pub use self::installing::{Staged, Unfit};
 use self::names::Names;
+use self::retirement::Retirement;
+pub use self::snapshotting::Snapshot;
+use self::tombstones::Tombstones;
 use super::channel::{Birth, Channel};
+use super::entry::Entry;
 use super::history::{self, History, Reading, Wanted};
 use super::idempotency::Idempotency;
 use super::subscription::{Subscriber, Subscribers};
@@ -108,12 +119,13 @@ pub struct Closed {
 /// Channels that have news; what one publication stirs needs no heap.
 pub type Stirred = SmallVec<[ChannelIx; 4]>;
 
-/// What remains of a closed channel while its name answers 410.
-#[derive(Debug)]
-struct Tombstone {
-    until: Tick,
-    /// What it held or had dropped, for whoever comes with an old cursor.
-    held: Vec<(Origin, u64)>,
+/// A created channel of which nothing was heard for too long.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Overdue {
+    /// Its name.
+    pub name: ChannelName,
+    /// For how long it is overdue, in milliseconds.
+    pub ms: u64,
 }
 
 /// What a channel costs beside its messages: its place in slab, names and timetable,
@@ -133,8 +145,7 @@ pub struct MessageQueue {
     generation: u32,
     timetable: BinaryHeap<Reverse<(Tick, ChannelIx, u32)>>,
     idempotency: Idempotency,
-    tombstones: HashMap<ChannelName, Tombstone>,
-    tombstone_order: VecDeque<(Tick, ChannelName)>,
+    tombstones: Tombstones,
     /// Entries of forgotten channels: a cursor that has not examined them may have
     /// missed something on a channel that was born since.
     forgotten: VersionVector,
@@ -143,6 +154,10 @@ pub struct MessageQueue {
     cached_bytes: usize,
     stirred: Stirred,
     closed: Vec<Closed>,
+    /// What was done since it was last asked for; `None` if nobody else wants to know.
+    log: Option<Vec<Entry>>,
+    overdue: Vec<Overdue>,
+    retirement: Retirement,
     /// For ids of channels that have no name of their own.
     random: u64,
 }
@@ -163,14 +178,16 @@ impl MessageQueue {
             generation: 0,
             timetable: BinaryHeap::new(),
             idempotency: Idempotency::default(),
-            tombstones: HashMap::new(),
-            tombstone_order: VecDeque::new(),
+            tombstones: Tombstones::default(),
             forgotten: VersionVector::default(),
             eviction_order: EvictionOrder::default(),
             cached_messages: 0,
             cached_bytes: 0,
             stirred: Stirred::new(),
             closed: Vec::new(),
+            log: None,
+            overdue: Vec::new(),
+            retirement: Retirement::default(),
             random: seed,
         }
     }
@@ -212,7 +229,7 @@ impl MessageQueue {
     pub fn find(&self, name: &str) -> Lookup {
         match self.names.find(name, &self.channels) {
             Some(ix) => Lookup::Open(ix),
-            None if self.tombstones.contains_key(name) => Lookup::Closed,
+            None if self.tombstones.find(name).is_some() => Lookup::Closed,
             None => Lookup::Unknown,
         }
     }
@@ -234,7 +251,9 @@ impl MessageQueue {
     /// channel that does not exist (yet).
     pub fn read(&self, places: &[Option<ChannelIx>], wanted: &Wanted, now: Tick) -> Reading {
         if self.has_nothing_new(places, wanted.after) {
-            return Reading { examined: history::examined(wanted, &self.head), ..Reading::default() };
+            let mut examined = history::examined(wanted, &self.head);
+            self.retirement.strip(&mut examined);
+            return Reading { examined, ..Reading::default() };
         }
         let channel = |ix: &Option<ChannelIx>| ix.and_then(|ix| self.channels.get(ix.0 as usize));
         let histories: SmallVec<[_; 1]> =
@@ -242,6 +261,8 @@ impl MessageQueue {
         let mut reading = history::read(&histories, wanted, &self.head, now);
         let young = |ix| channel(ix).is_none_or(|channel| channel.after_forgetting);
         reading.gap |= self.has_forgotten(wanted.after) && places.iter().any(young);
+        reading.gap |= wanted.after.is_some_and(|after| self.retirement.is_missed(after));
+        self.retirement.strip(&mut reading.examined);
         reading
     }
 
@@ -250,7 +271,9 @@ impl MessageQueue {
     fn has_nothing_new(&self, places: &[Option<ChannelIx>], after: Option<&VersionVector>) -> bool {
         let ([Some(ix)], Some(after)) = (places, after) else { return false };
         let Some(channel) = self.channels.get(ix.0 as usize) else { return false };
-        !channel.after_forgetting && channel.history().is_none_or(|history| history.is_seen(after))
+        !channel.after_forgetting
+            && channel.history().is_none_or(|history| history.is_seen(after, &self.head))
+            && !self.retirement.is_missed(after)
     }
 
     /// Whether something that `after` does not cover was forgotten with its channel.
@@ -297,7 +320,7 @@ impl MessageQueue {
             return Ok(ix);
         }
         self.may_use(name)?;
-        self.add(name.clone(), Birth::FirstUse, self.bounds.channel_ttl_ms, now)
+        self.add(name.clone(), 1, Birth::FirstUse, self.bounds.channel_ttl_ms, now)
     }
 
     /// Whether a channel may be published to or waited on.

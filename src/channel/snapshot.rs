@@ -4,7 +4,7 @@
 //! it was begun, and whatever in it is newer than that head is left to the log.
 
 use super::channel::Birth;
-use super::entry::{Entry, Generation};
+use super::entry::{Deed, Entry, Generation};
 use crate::cursor::VersionVector;
 use crate::ids::{ChannelName, MessageId, Origin};
 use crate::time::Timestamp;
@@ -12,7 +12,7 @@ use crate::time::Timestamp;
 /// A piece of a snapshot.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Piece {
-    /// The first piece.
+    /// The first piece; it comes once more before the end if channels were forgotten meanwhile.
     Begin {
         /// What the queue had applied when the snapshot was begun.
         head: VersionVector,
@@ -20,11 +20,14 @@ pub enum Piece {
         forgotten: VersionVector,
         /// Origins that are dead and of which nothing is cached any more.
         retired: VersionVector,
+        /// What the queue had applied of the others when the last of these was found dead: a cursor that
+        /// covers it and lacks a retired origin is younger, and has missed nothing.
+        retirement: VersionVector,
     },
     /// An open channel; its messages follow.
     Channel(ChannelPiece),
     /// A message of the channel before it: a [`super::entry::Deed::Publish`] with the time to
-    /// live that is left.
+    /// live that is left, and of its channels only that one's life.
     Message(Entry),
     /// A closed channel.
     Tombstone(TombstonePiece),
@@ -54,6 +57,8 @@ pub struct ChannelPiece {
     pub birth: Birth,
     /// How long it may be inactive, in milliseconds.
     pub ttl_ms: u64,
+    /// The time of the entry that said so.
+    pub ttl_set: Timestamp,
     /// For how much longer it lives if nothing happens, in milliseconds.
     pub left_ms: u64,
     /// The time of the last entry that touched it.
@@ -88,4 +93,29 @@ pub struct TombstonePiece {
     pub touched: Option<Timestamp>,
     /// What it held, by origin.
     pub held: Vec<(Origin, u64)>,
+}
+
+/// What a piece takes beside its texts, in bytes: no less than the largest.
+const PIECE_BYTES: usize = 256;
+
+impl Piece {
+    /// About what it takes to hold, in bytes.
+    pub fn bytes(&self) -> usize {
+        PIECE_BYTES
+            + match self {
+                Piece::Begin { head, forgotten, retired, retirement } => {
+                    let vectors = [head, forgotten, retired, retirement];
+                    vectors.iter().map(|vector| vector.len() * size_of::<(Origin, u64)>()).sum()
+                }
+                Piece::Channel(channel) => channel.strands.len() * size_of::<StrandPiece>(),
+                Piece::Message(Entry { deed: Deed::Publish(published), .. }) => {
+                    published.body.len()
+                        + published.media_type.len()
+                        + published.channels.len() * size_of::<(ChannelName, Generation)>()
+                }
+                Piece::Tombstone(stone) => stone.held.len() * size_of::<(Origin, u64)>(),
+                Piece::Key { key, .. } => 2 * key.len(),
+                Piece::Message(_) | Piece::End => 0,
+            }
+    }
 }

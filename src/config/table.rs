@@ -9,8 +9,11 @@ use log::LevelFilter;
 
 use super::Config;
 use super::value::{address, edits, is_cluster_name, number, origin, shown, size, size_text};
+use crate::ids::NodeId;
 use crate::limits;
-use crate::limits::{CLUSTER_NAME_BYTES_MAX, CONFIG_COUNT_MAX, CONFIG_SIZE_BYTES_MAX, DRAIN_S_MAX};
+use crate::limits::{
+    CLUSTER_NAME_BYTES_MAX, CONFIG_COUNT_MAX, CONFIG_SIZE_BYTES_MAX, DRAIN_S_MAX, NODE_ID_BYTES_MAX,
+};
 
 /// One setting.
 pub struct Row {
@@ -31,8 +34,12 @@ enum Field {
     Switch(fn(&mut Config) -> &mut bool),
     Level(fn(&mut Config) -> &mut LevelFilter),
     Name(fn(&mut Config) -> &mut String),
+    Node(fn(&mut Config) -> &mut Option<NodeId>),
     Path(fn(&mut Config) -> &mut Option<PathBuf>),
+    Address(fn(&mut Config) -> &mut Option<String>),
     Addresses(fn(&mut Config) -> &mut Vec<String>),
+    /// Addresses that may be none.
+    Peers(fn(&mut Config) -> &mut Vec<String>),
     Origins(fn(&mut Config) -> &mut Vec<String>),
 }
 
@@ -164,6 +171,36 @@ pub static TABLE: &[Row] = &[
         help: "the cluster's name; cursors of another cluster are told apart by it",
         field: Field::Name(|c| &mut c.cluster_name),
     },
+    Row {
+        name: "cluster-listen",
+        default: "",
+        help: "address for other nodes, host:port, TCP and UDP; none is no cluster",
+        field: Field::Address(|c| &mut c.cluster_listen),
+    },
+    Row {
+        name: "cluster-advertise",
+        default: "",
+        help: "address that other nodes are told, if not the one listened on",
+        field: Field::Address(|c| &mut c.cluster_advertise),
+    },
+    Row {
+        name: "peer",
+        default: "",
+        help: "another node, host:port, to learn the rest from; repeatable",
+        field: Field::Peers(|c| &mut c.peers),
+    },
+    Row {
+        name: "cluster-key-file",
+        default: "",
+        help: "file of the secret that all nodes share; needed off loopback",
+        field: Field::Path(|c| &mut c.cluster_key_file),
+    },
+    Row {
+        name: "node-id",
+        default: "",
+        help: "this node's name, the same after a restart; its address if none",
+        field: Field::Node(|c| &mut c.node_id),
+    },
 ];
 
 /// The row of that name.
@@ -195,7 +232,7 @@ impl Row {
 
     /// Whether it takes several values.
     pub fn is_list(&self) -> bool {
-        matches!(self.field, Field::Addresses(_) | Field::Origins(_))
+        matches!(self.field, Field::Addresses(_) | Field::Peers(_) | Field::Origins(_))
     }
 
     /// The values in one piece of text: a list is separated by commas.
@@ -239,8 +276,10 @@ impl Row {
             Field::Switch(of) => *of(config) = text.parse().ok()?,
             Field::Level(of) => *of(config) = text.parse().ok()?,
             Field::Name(of) => *of(config) = is_cluster_name(text).then(|| text.into())?,
+            Field::Node(of) => *of(config) = Some(text.parse().ok()?),
             Field::Path(of) => *of(config) = Some((!text.is_empty()).then(|| text.into())?),
-            Field::Addresses(_) | Field::Origins(_) => return None,
+            Field::Address(of) => *of(config) = Some(address(text)?),
+            Field::Addresses(_) | Field::Peers(_) | Field::Origins(_) => return None,
         }
         Some(())
     }
@@ -250,7 +289,7 @@ impl Row {
             Field::Addresses(_) if values.is_empty() => {
                 return Err(format!("must be {}, not nothing", self.allowed()));
             }
-            Field::Addresses(of) => (address, of),
+            Field::Addresses(of) | Field::Peers(of) => (address, of),
             Field::Origins(of) => (origin, of),
             _ => return Err("is not a list".into()),
         };
@@ -283,8 +322,13 @@ impl Row {
             Field::Name(_) => {
                 format!("1 to {CLUSTER_NAME_BYTES_MAX} characters of A-Z a-z 0-9 _ . -")
             }
+            Field::Node(_) => {
+                format!("1 to {NODE_ID_BYTES_MAX} characters of A-Z a-z 0-9 _ . : ~ @ + - [ ]")
+            }
             Field::Path(_) => "the path of a file".into(),
-            Field::Addresses(_) => "host:port, like 127.0.0.1:8080 or [::1]:8080".into(),
+            Field::Address(_) | Field::Addresses(_) | Field::Peers(_) => {
+                "host:port, like 127.0.0.1:8080 or [::1]:8080".into()
+            }
             Field::Origins(_) => "* or scheme://host[:port] with no path".into(),
         }
     }
@@ -297,9 +341,9 @@ impl Row {
             Field::Bytes(..) => " SIZE",
             Field::Switch(_) => "",
             Field::Level(_) => " LEVEL",
-            Field::Name(_) => " NAME",
+            Field::Name(_) | Field::Node(_) => " NAME",
             Field::Path(_) => " FILE",
-            Field::Addresses(_) => " HOST:PORT",
+            Field::Address(_) | Field::Addresses(_) | Field::Peers(_) => " HOST:PORT",
             Field::Origins(_) => " ORIGIN",
         }
     }
@@ -311,7 +355,7 @@ pub fn help_table() -> String {
     for row in TABLE {
         let flag = format!("--{}{}", row.name, row.placeholder());
         let default = if row.default.is_empty() { "-" } else { row.default };
-        let _ = writeln!(text, "  {flag:<28} {default:<15} {}", row.help);
+        let _ = writeln!(text, "  {flag:<29} {default:<15} {}", row.help);
     }
     text
 }

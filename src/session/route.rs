@@ -37,6 +37,8 @@ pub enum Route<'a> {
     Metrics,
     /// `/stats`
     Stats,
+    /// `/cluster`
+    Cluster,
 }
 
 impl<'a> Route<'a> {
@@ -60,6 +62,7 @@ impl<'a> Route<'a> {
             "/channels" => return Some(Route::Channels),
             "/metrics" => return Some(Route::Metrics),
             "/stats" => return Some(Route::Stats),
+            "/cluster" => return Some(Route::Cluster),
             _ => {}
         }
         if let Some(channels) = path.strip_prefix("/pub/") {
@@ -83,7 +86,8 @@ impl<'a> Route<'a> {
             | Route::Ready
             | Route::Health
             | Route::Metrics
-            | Route::Stats => "GET, HEAD, OPTIONS",
+            | Route::Stats
+            | Route::Cluster => "GET, HEAD, OPTIONS",
         }
     }
 
@@ -168,6 +172,7 @@ mod tests {
             Route::Health,
             Route::Metrics,
             Route::Stats,
+            Route::Cluster,
         ] {
             for method in [Get, Head, Post, Put, Delete, Options, Patch, Trace] {
                 let named = route.allow().split(", ").any(|allowed| allowed == method.as_str());

@@ -31,7 +31,7 @@ impl Shard {
         self.counters.received_bytes += input.len() as u64;
         match self.slot(index).state {
             State::Lingering => self.discard(index, input.len()),
-            State::Held | State::HeldWide | State::Sending => self.keep(index, input, now),
+            State::Held | State::HeldWide | State::Acking | State::Sending => self.keep(index, input, now),
             State::Idle | State::Head | State::Body => self.take_input(index, input, now),
         }
     }
@@ -55,7 +55,7 @@ impl Shard {
             return;
         }
         match slot.state {
-            State::Sending | State::Lingering => {}
+            State::Acking | State::Sending | State::Lingering => {}
             State::Held | State::HeldWide => self.remove(index),
             State::Idle | State::Head | State::Body => {
                 slot.marks.set(Marks::CLOSE);
@@ -293,7 +293,12 @@ impl Shard {
                 self.timers.set(&mut self.connections, index, Class::Head, now.tick);
             }
             State::Head => {}
-            State::Body | State::Held | State::HeldWide | State::Sending | State::Lingering => {}
+            State::Body
+            | State::Held
+            | State::HeldWide
+            | State::Acking
+            | State::Sending
+            | State::Lingering => {}
         }
         self.keep(index, rest, now);
     }

@@ -19,6 +19,7 @@ impl Shard {
             + self.side_bytes
             + self.answers.bytes()
             + self.wide_bytes
+            + self.links_bytes()
     }
 
     /// Whether `more` bytes fit under the cap.
@@ -79,7 +80,7 @@ impl Shard {
     /// Drops the side of a connection that waits, once it holds nothing.
     pub(super) fn drop_empty_side(&mut self, index: u32) {
         let slot = self.slot(index);
-        let waits = matches!(slot.state, State::Held | State::HeldWide);
+        let waits = matches!(slot.state, State::Held | State::HeldWide | State::Acking);
         if waits && self.sides.get(slot.side as usize).is_some_and(Side::is_empty) {
             self.drop_side(index);
         }

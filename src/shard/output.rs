@@ -198,7 +198,7 @@ impl Shard {
         slot.marks.set(Marks::BLOCKED);
         match slot.state {
             // A poll behind an answer that is not taken: judged as a poll first.
-            State::Held | State::HeldWide | State::Lingering => return,
+            State::Held | State::HeldWide | State::Acking | State::Lingering => return,
             // It is being judged already: a few bytes now and then do not buy time.
             State::Sending if judged => return,
             _ => slot.state = State::Sending,
@@ -227,7 +227,7 @@ impl Shard {
         }
         let marks = self.slot(index).marks;
         match self.slot(index).state {
-            State::Held | State::HeldWide | State::Lingering => {
+            State::Held | State::HeldWide | State::Acking | State::Lingering => {
                 self.drop_empty_side(index);
                 Flushed::Open
             }

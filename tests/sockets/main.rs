@@ -13,6 +13,7 @@ mod temp;
 mod channels;
 mod cli;
 mod clients;
+mod cluster;
 mod config;
 mod crowd;
 mod exhaustion;

@@ -70,7 +70,8 @@ impl Launch {
         });
         let address = |name: &str| addresses[name][0].as_str().unwrap().parse().unwrap();
         assert_eq!(addresses["pid"], running.pid());
-        Node { public: address("listen"), publisher: address("publish_listen"), running, dir }
+        let cluster = addresses["cluster_listen"][0].as_str().map(|text| text.parse().unwrap());
+        Node { public: address("listen"), publisher: address("publish_listen"), cluster, running, dir }
     }
 }
 
@@ -78,6 +79,8 @@ impl Launch {
 pub struct Node {
     pub public: SocketAddr,
     pub publisher: SocketAddr,
+    /// Where other nodes reach it, if it belongs to a cluster.
+    pub cluster: Option<SocketAddr>,
     pub running: Running,
     pub dir: TempDir,
 }

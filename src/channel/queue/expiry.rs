@@ -3,17 +3,17 @@
 use std::cmp::Reverse;
 
 use super::eviction::Cached;
-use super::{Bounds, ChannelIx, MessageQueue};
+use super::{Bounds, ChannelIx, Lookup, MessageQueue, Overdue};
 use crate::channel::channel::{Birth, Channel};
+use crate::channel::entry::Deed;
 use crate::ids::MessageId;
-use crate::time::Tick;
+use crate::time::{Now, Tick};
 
 impl MessageQueue {
     /// When [`MessageQueue::expire`] should be called next; `None` for never.
     pub fn next_expiry(&self) -> Option<Tick> {
         let channel = self.timetable.peek().map(|Reverse(next)| next.0);
-        let tombstone = self.tombstone_order.front().map(|next| next.0);
-        channel.into_iter().chain(tombstone).min()
+        channel.into_iter().chain(self.tombstones.next_until()).min()
     }
 
     /// Drops what has expired: messages, inactive channels, tombstones. Looks at no more
@@ -21,8 +21,8 @@ impl MessageQueue {
     pub fn expire(&mut self, now: Tick, budget: usize) -> bool {
         self.idempotency.forget_old(now);
         for _ in 0..budget {
-            if self.tombstone_order.front().is_some_and(|oldest| oldest.0 <= now) {
-                self.drop_oldest_tombstone();
+            if self.tombstones.next_until().is_some_and(|until| until <= now) {
+                self.drop_lapsed_tombstone();
             } else if self.timetable.peek().is_some_and(|Reverse(next)| next.0 <= now) {
                 self.look_at_next(now);
             } else {
@@ -53,7 +53,14 @@ impl MessageQueue {
         let channel = &self.channels[ix.0 as usize];
         match channel.birth {
             _ if !channel.is_over(now) => self.schedule(ix, now),
-            Birth::Created => self.end(ix, now),
+            Birth::Created if self.log.is_some() => {
+                let (name, ms) = (channel.name.clone(), now.since_ms(channel.expires));
+                self.overdue.push(Overdue { name, ms });
+            }
+            Birth::Created => self.end(ix, self.last_time, None, now),
+            Birth::FirstUse if self.is_young(channel, now) => {
+                self.wake_at(ix, now.plus_ms(self.bounds.channel_ttl_ms));
+            }
             Birth::FirstUse => {
                 let channel = self.remove(ix);
                 self.forget(channel.history().into_iter().flat_map(|history| history.evicted(true)));
@@ -61,15 +68,56 @@ impl MessageQueue {
         }
     }
 
-    /// Puts a channel into the timetable, unless it stands there early enough.
-    pub(super) fn schedule(&mut self, ix: ChannelIx, now: Tick) {
+    /// Whether an entry may be on its way by which a channel of first use is a created one: a renewal
+    /// may have come before it.
+    fn is_young(&self, channel: &Channel, now: Tick) -> bool {
+        let active = Tick(channel.expires.0.saturating_sub(channel.ttl_ms));
+        self.log.is_some() && !channel.is_trace() && now.since_ms(active) < self.bounds.channel_ttl_ms
+    }
+
+    /// Created channels that are over since this was last called, if others are to be told: for
+    /// each, [`MessageQueue::propose_expiry`] or [`MessageQueue::postpone_expiry`] is to be called.
+    pub fn take_overdue(&mut self) -> Vec<Overdue> {
+        std::mem::take(&mut self.overdue)
+    }
+
+    /// Closes a created channel if it is still over, and tells others to do so unless they know
+    /// of something that happened to it since. Tells whether it did.
+    pub fn propose_expiry(&mut self, name: &str, now: Now) -> bool {
+        let Lookup::Open(ix) = self.find(name) else { return false };
+        let channel = &self.channels[ix.0 as usize];
+        if channel.birth != Birth::Created || !channel.is_over(now.tick) {
+            self.schedule(ix, now.tick);
+            return false;
+        }
+        let (name, generation, touched) = (channel.name.clone(), channel.life, channel.touched);
+        let (id, time) = self.number(now.wall);
+        self.record(id, time, || Deed::Expire { name, generation, touched });
+        self.end(ix, time, Some(touched), now.tick);
+        true
+    }
+
+    /// Has a channel that is over looked at again after `ms` milliseconds.
+    pub fn postpone_expiry(&mut self, name: &str, ms: u64, now: Now) {
+        if let Lookup::Open(ix) = self.find(name) {
+            self.wake_at(ix, now.tick.plus_ms(ms));
+        }
+    }
+
+    /// Puts a channel into the timetable for that moment, unless it stands there for an earlier one.
+    fn wake_at(&mut self, ix: ChannelIx, wake: Tick) {
         let channel = &mut self.channels[ix.0 as usize];
-        let due = channel.due(now);
-        if due < channel.wake {
-            channel.wake = due;
-            self.timetable.push(Reverse((due, ix, channel.generation)));
+        if wake < channel.wake {
+            channel.wake = wake;
+            self.timetable.push(Reverse((wake, ix, channel.generation)));
             self.tidy_timetable();
         }
+    }
+
+    /// Puts a channel into the timetable, unless it stands there early enough.
+    pub(super) fn schedule(&mut self, ix: ChannelIx, now: Tick) {
+        let due = self.channels[ix.0 as usize].due(now);
+        self.wake_at(ix, due);
     }
 
     /// Keeps the timetable from growing with channels that are no more: polls make and

@@ -1,11 +1,13 @@
 //! A channel's life: created, renewed, closed (paper §3.3), and what remains of it.
 
-use super::{ChannelInfo, ChannelIx, Closed, Lookup, MessageQueue, Tombstone};
+use super::tombstones::Tombstone;
+use super::{ChannelInfo, ChannelIx, Closed, Lookup, MessageQueue};
 use crate::channel::channel::{Birth, Channel};
+use crate::channel::entry::{Deed, Generation};
 use crate::error::{Refusal, Refused};
 use crate::ids::{ChannelName, Origin};
 use crate::limits::{TOMBSTONE_MS, TOMBSTONES_MAX};
-use crate::time::{Now, Tick};
+use crate::time::{Now, Tick, Timestamp};
 
 impl MessageQueue {
     /// Creates a channel (paper §3.3), or takes over one that came to be by its first
@@ -22,18 +24,21 @@ impl MessageQueue {
         let ix = match found {
             Lookup::Open(ix) => ix,
             Lookup::Closed | Lookup::Unknown => {
-                let ix = self.add(name.clone(), Birth::Created, ttl_ms, now.tick)?;
+                let life = self.tombstones.find(name.as_str()).map_or(1, |last| last.life.saturating_add(1));
+                let ix = self.add(name.clone(), life, Birth::Created, ttl_ms, now.tick)?;
                 // Whoever held a cursor of the closed channel must not take this for it.
                 self.lift_tombstone(&name);
                 self.channels[ix.0 as usize].after_forgetting = !self.forgotten.is_empty();
                 ix
             }
         };
+        let time = self.stamp(ix, now.wall);
         let channel = &mut self.channels[ix.0 as usize];
+        let generation = channel.life;
         channel.birth = Birth::Created;
-        channel.ttl_ms = ttl_ms;
-        channel.touch(now.tick);
+        channel.renew(ttl_ms, time, now.tick);
         self.schedule(ix, now.tick);
+        self.tell(time, || Deed::Create { name, generation, ttl_ms });
         let info = self.info(ix, now).ok_or(Refusal::ChannelUnknown)?;
         Ok((info, !matches!(found, Lookup::Open(_))))
     }
@@ -51,10 +56,13 @@ impl MessageQueue {
     /// Moves a channel's expiry away (paper §3.3); with `ttl_ms`, changes how far.
     pub fn renew(&mut self, name: &str, ttl_ms: Option<u64>, now: Now) -> Result<ChannelInfo, Refused> {
         let ix = self.open_place(name)?;
+        let time = self.stamp(ix, now.wall);
         let channel = &mut self.channels[ix.0 as usize];
-        channel.ttl_ms = ttl_ms.unwrap_or(channel.ttl_ms);
-        channel.touch(now.tick);
+        let (name, generation) = (channel.name.clone(), channel.life);
+        let ttl_ms = ttl_ms.unwrap_or(channel.ttl_ms);
+        channel.renew(ttl_ms, time, now.tick);
         self.schedule(ix, now.tick);
+        self.tell(time, || Deed::Renew { name, generation, ttl_ms });
         self.info(ix, now).ok_or(Refusal::ChannelUnknown.into())
     }
 
@@ -63,8 +71,11 @@ impl MessageQueue {
     pub fn close(&mut self, name: &str, now: Now) -> Result<(), Refused> {
         let ix = self.open_place(name)?;
         // A close is an entry of the log like a publication, so that the two have an order.
-        self.number(now.wall);
-        self.end(ix, now.tick);
+        let (id, time) = self.number(now.wall);
+        let channel = &self.channels[ix.0 as usize];
+        let (name, generation) = (channel.name.clone(), channel.life);
+        self.record(id, time, || Deed::Close { name, generation });
+        self.end(ix, time, None, now.tick);
         Ok(())
     }
 
@@ -80,6 +91,7 @@ impl MessageQueue {
     pub(super) fn add(
         &mut self,
         name: ChannelName,
+        life: Generation,
         birth: Birth,
         ttl_ms: u64,
         now: Tick,
@@ -89,6 +101,7 @@ impl MessageQueue {
         }
         self.generation = self.generation.wrapping_add(1);
         let mut channel = Channel::new(name, self.generation, birth, ttl_ms, now);
+        channel.life = life;
         channel.after_forgetting = !self.forgotten.is_empty();
         let ix = ChannelIx(self.channels.insert(channel) as u32);
         self.names.insert(ix, &self.channels);
@@ -106,44 +119,54 @@ impl MessageQueue {
         channel
     }
 
-    /// Ends a created channel: a tombstone is left, and word for those who wait.
-    pub(super) fn end(&mut self, ix: ChannelIx, now: Tick) {
-        let mut channel = self.remove(ix);
-        let until = now.plus_ms(TOMBSTONE_MS);
-        let held = channel.history().map_or_else(Vec::new, |history| history.evicted(true).collect());
-        self.tombstones.insert(channel.name.clone(), Tombstone { until, held });
-        self.tombstone_order.push_back((until, channel.name.clone()));
-        if self.tombstones.len() > TOMBSTONES_MAX {
-            self.drop_oldest_tombstone();
-        }
-        if self.tombstone_order.len() > 2 * TOMBSTONES_MAX {
-            // Names that were created and closed again stand there more than once.
-            let tombstones = &self.tombstones;
-            self.tombstone_order
-                .retain(|(until, name)| tombstones.get(name).is_some_and(|stone| stone.until == *until));
-        }
-        let subscribers = channel.subscribers.take();
-        self.closed.push(Closed { ix, name: channel.name, subscribers });
+    /// Ends a channel at that time of the log: a tombstone is left, and word for those who wait.
+    /// If it `expired`, that is what was known to be its last touch.
+    pub(super) fn end(&mut self, ix: ChannelIx, closed: Timestamp, expired: Option<Timestamp>, now: Tick) {
+        let life = self.channels[ix.0 as usize].life;
+        let (name, held) = self.dismiss(ix);
+        self.bury(name, Tombstone { life, closed, expired, held }, now);
     }
 
-    pub(super) fn drop_oldest_tombstone(&mut self) {
-        if let Some((until, name)) = self.tombstone_order.pop_front() {
-            // The name may have been created and closed again since.
-            if self.tombstones.get(&name).is_some_and(|tombstone| tombstone.until == until) {
-                self.lift_tombstone(&name);
-            }
+    /// Takes a channel out with word for those who wait; tells what it held.
+    pub(super) fn dismiss(&mut self, ix: ChannelIx) -> (ChannelName, Vec<(Origin, u64)>) {
+        let mut channel = self.remove(ix);
+        let held = channel.history().map_or_else(Vec::new, |history| history.evicted(true).collect());
+        let (name, subscribers) = (channel.name.clone(), channel.subscribers.take());
+        self.closed.push(Closed { ix, name: name.clone(), subscribers });
+        (name, held)
+    }
+
+    /// Sets a tombstone.
+    pub(super) fn bury(&mut self, name: ChannelName, stone: Tombstone, now: Tick) {
+        self.tombstones.set(name, stone, now.plus_ms(TOMBSTONE_MS));
+        if self.tombstones.len() > TOMBSTONES_MAX
+            && let Some(oldest) = self.tombstones.pop_first()
+        {
+            self.forget(oldest.held.into_iter());
         }
+    }
+
+    /// Forgets the tombstone whose time is over.
+    pub(super) fn drop_lapsed_tombstone(&mut self) {
+        let Some(lapsed) = self.tombstones.pop_first() else { return };
+        if self.log.is_some() && lapsed.closed <= self.last_time {
+            // Other nodes judge by the time of our entries whether the name is free again.
+            self.last_time = self.last_time.max(lapsed.closed.plus_ms(TOMBSTONE_MS));
+        }
+        self.forget(lapsed.held.into_iter());
     }
 
     pub(super) fn lift_tombstone(&mut self, name: &ChannelName) {
-        if let Some(tombstone) = self.tombstones.remove(name) {
+        if let Some(tombstone) = self.tombstones.remove(name.as_str()) {
             self.forget(tombstone.held.into_iter());
         }
     }
 
     pub(super) fn forget(&mut self, held: impl Iterator<Item = (Origin, u64)>) {
         for (origin, seq) in held {
-            self.forgotten.raise(origin, seq);
+            if self.head.seq(origin) > 0 {
+                self.forgotten.raise(origin, seq);
+            }
         }
     }
 }

@@ -7,6 +7,7 @@ use smallvec::SmallVec;
 
 use super::eviction::Cached;
 use super::{Bounds, ChannelIx, Lookup, MessageQueue, Receipt};
+use crate::channel::entry::{Deed, Published};
 use crate::channel::idempotency::First;
 use crate::channel::message::{Message, Publication};
 use crate::channel::subscription::Subscriber;
@@ -24,6 +25,10 @@ impl MessageQueue {
         let places = self.places(&publication.channels, now.tick)?;
         let (id, time) = self.number(now.wall);
         let ttl_ms = publication.ttl_ms.unwrap_or(self.bounds.message_ttl_ms);
+        if self.log.is_some() {
+            let published = self.published(&publication, &places, ttl_ms);
+            self.record(id, time, || Deed::Publish(published));
+        }
         let message = Arc::new(Message {
             id,
             time,
@@ -34,7 +39,7 @@ impl MessageQueue {
         });
         let subscribers = self.count_subscribers(&places);
         for ix in places {
-            self.apply(ix, message.clone(), now.tick);
+            self.put(ix, message.clone(), now.tick);
         }
         self.shed_cache_behind(self.bounds.cache_bytes_max, id);
         if let Some(key) = publication.idempotency_key {
@@ -66,6 +71,19 @@ impl MessageQueue {
         names.iter().map(|name| self.open(name, now)).collect()
     }
 
+    /// The message as the log has it.
+    fn published(&self, publication: &Publication, places: &[ChannelIx], ttl_ms: u64) -> Published {
+        let lives = places.iter().filter_map(|ix| self.channels.get(ix.0 as usize));
+        let lives = lives.map(|channel| (channel.name.clone(), channel.life));
+        Published {
+            channels: lives.collect(),
+            media_type: publication.media_type.clone(),
+            body: publication.body.clone(),
+            ttl_ms,
+            idempotency_key: publication.idempotency_key.clone(),
+        }
+    }
+
     /// The next entry of this node's log. Its time never goes back, whatever the clock does.
     pub(super) fn number(&mut self, wall: Timestamp) -> (MessageId, Timestamp) {
         self.last_time = self.last_time.max(wall);
@@ -87,10 +105,10 @@ impl MessageQueue {
     }
 
     /// Adds a message to one of its channels.
-    pub(super) fn apply(&mut self, ix: ChannelIx, message: Arc<Message>, now: Tick) {
+    pub(super) fn put(&mut self, ix: ChannelIx, message: Arc<Message>, now: Tick) {
         let Bounds { channel_messages_max, channel_bytes_max, .. } = self.bounds;
         let channel = &mut self.channels[ix.0 as usize];
-        channel.touch(now);
+        channel.touch(message.time, now);
         if !channel.stirred && !channel.subscribers.is_empty() {
             channel.stirred = true;
             self.stirred.push(ix);
@@ -99,6 +117,9 @@ impl MessageQueue {
         self.eviction_order.push(Cached { id: message.id, channel: ix, generation });
         let history = channel.history_mut();
         let (count, bytes) = (history.count(), history.bytes());
+        if !self.retirement.is_empty() {
+            history.drop_strands(|origin| self.head.seq(origin) == 0);
+        }
         history.append(message);
         history.expire(now, drop);
         history.trim(channel_messages_max, channel_bytes_max, drop);

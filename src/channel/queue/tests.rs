@@ -2,6 +2,7 @@
 
 mod arbitrary;
 mod bounds;
+mod convergence;
 
 use super::eviction::Cached;
 use super::*;
