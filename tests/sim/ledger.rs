@@ -263,7 +263,8 @@ impl Ledger {
         let wanted = publication.channels.iter().any(|channel| record.channels.contains(channel));
         let in_time = !record.from_now || publication.begun > begins;
         // Under whichever id, if a retry gave it two.
-        let received = publication.ids.iter().any(|id| record.received.contains_key(id));
-        wanted && in_time && !record.excused.covers(id) && !received
+        let done = |id: &MessageId| record.received.contains_key(id) || record.excused.covers(*id);
+        let received = done(&id) || publication.ids.iter().any(done);
+        wanted && in_time && !received
     }
 }
