@@ -5,6 +5,7 @@
 //! Retry-After. The node itself never gives up.
 
 use super::Shard;
+use super::clients::Clients;
 use super::connection::{Connection, NOWHERE, Side, State};
 use crate::limits::EVICTIONS_PER_TICK;
 
@@ -19,6 +20,7 @@ impl Shard {
             + self.side_bytes
             + self.answers.bytes()
             + self.wide_bytes
+            + self.clients.as_ref().map_or(0, Clients::bytes)
     }
 
     /// Whether `more` bytes fit under the cap.
