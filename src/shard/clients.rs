@@ -65,6 +65,18 @@ impl Clients {
         self.known * size_of::<Option<Place>>() + self.polls.len() * 2 * size_of::<(Client, usize)>()
     }
 
+    /// How many polls are counted; that they are what stands at the connections is checked.
+    #[cfg(test)]
+    pub(super) fn check(&self) -> usize {
+        let mut polls = BTreeMap::new();
+        for place in self.places.iter().flatten().filter(|place| place.charged) {
+            *polls.entry(place.client).or_insert(0) += 1;
+        }
+        assert_eq!(self.polls, polls);
+        assert_eq!(self.known, self.places.iter().flatten().count());
+        polls.values().sum()
+    }
+
     fn place(&mut self, index: u32) -> Option<&mut Place> {
         self.places.get_mut(index as usize)?.as_mut()
     }

@@ -175,7 +175,8 @@ fn a_site_of_ipv6_is_one_client() {
 
 #[test]
 fn a_poll_is_released_in_whatever_way_it_ends() {
-    let ends: [(&str, fn(&mut World, Who)); 6] = [
+    type End = fn(&mut World, Who);
+    let ends: [(&str, End); 6] = [
         ("answered", |world, _| {
             world.publish("a", "news");
         }),
