@@ -19,6 +19,7 @@ mod crowd;
 mod exhaustion;
 mod memory;
 mod polling;
+mod proxies;
 mod publishing;
 mod signals;
 
