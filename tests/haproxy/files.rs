@@ -3,11 +3,12 @@
 use std::fs;
 use std::time::Duration;
 
-use pushup::config::Config;
+use pushup::config::{Config, FILE_VARIABLE, Row, TABLE};
 use pushup::limits::IDLE_MS_MAX;
 
 use crate::balancer::{Mode, find_haproxy};
 use crate::process::{bare_command, run};
+use crate::temp::TempDir;
 
 /// What HAProxy needs beside the connections, measured: about 50.
 const DESCRIPTORS_OWN: u64 = 100;
@@ -102,4 +103,40 @@ fn the_statistics_are_not_shown_to_the_world() {
 #[test]
 fn the_option_that_works_only_in_the_defaults_stands_there() {
     assert!(lines(Mode::Http).contains(&("defaults".into(), "option abortonclose".into())));
+}
+
+/// The active lines of the unit file with this name, like `Environment`.
+fn unit_lines(name: &str) -> Vec<String> {
+    let unit = concat!(env!("CARGO_MANIFEST_DIR"), "/tools/systemd/pushup.service");
+    let text = fs::read_to_string(unit).unwrap();
+    let prefix = format!("{name}=");
+    text.lines().filter_map(|line| line.strip_prefix(&prefix).map(str::to_string)).collect()
+}
+
+#[test]
+fn the_unit_file_names_settings_that_exist_and_gives_time_to_drain() {
+    let known: Vec<String> = TABLE.iter().map(Row::variable).chain([FILE_VARIABLE.to_string()]).collect();
+    let variables = unit_lines("Environment");
+    assert!(!variables.is_empty());
+    for variable in variables {
+        let name = variable.split('=').next().unwrap();
+        assert!(known.iter().any(|known| known == name), "{name}");
+    }
+    let stop_s: u64 = unit_lines("TimeoutStopSec")[0].parse().unwrap();
+    assert!(stop_s >= Config::default().drain_s + 10);
+}
+
+#[test]
+fn systemd_accepts_the_unit_file() {
+    let Ok(exists) = std::process::Command::new("systemd-analyze").arg("--version").output() else { return };
+    assert!(exists.status.success());
+    let dir = TempDir::new();
+    let unit = concat!(env!("CARGO_MANIFEST_DIR"), "/tools/systemd/pushup.service");
+    // The program has to be there for it.
+    let text =
+        fs::read_to_string(unit).unwrap().replace("/usr/local/bin/pushup", env!("CARGO_BIN_EXE_pushup"));
+    let unit = dir.write("pushup.service", &text);
+    let output = run(bare_command("systemd-analyze").args(["verify", "--man=no", &unit]));
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success() && !said.contains("pushup.service"), "{said}");
 }

@@ -24,6 +24,8 @@ mod wait;
 mod balancer;
 mod web;
 
+mod cluster;
+mod command;
 mod deaths;
 mod drains;
 mod files;
