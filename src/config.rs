@@ -8,6 +8,7 @@
 //! consistent in itself; nobody checks it a second time.
 
 mod file;
+pub mod network;
 mod table;
 mod value;
 
@@ -18,6 +19,7 @@ use log::LevelFilter;
 
 use crate::error::StartError;
 use crate::ids::NodeId;
+use network::Network;
 pub use table::{Row, TABLE, help_table, markdown_table, nearest, row};
 pub use value::edits;
 
@@ -37,6 +39,11 @@ pub struct Config {
     pub listen: Vec<String>,
     /// Addresses of the publisher's listener, `host:port`; at least one. Keep them private.
     pub publish_listen: Vec<String>,
+    /// Addresses of public listeners where every connection must begin with a PROXY header,
+    /// `host:port`; may be none.
+    pub proxy_listen: Vec<String>,
+    /// Whose word about the client is taken, be it a PROXY header or `X-Forwarded-For`.
+    pub trusted_proxies: Vec<Network>,
     /// A file that is written once all listeners are bound, with their addresses.
     pub ready_file: Option<PathBuf>,
     /// What is logged: this level and the graver ones.
@@ -63,6 +70,8 @@ pub struct Config {
     pub body_bytes_max: usize,
     /// Connections that may be open at once; 0 is what the descriptor limit allows.
     pub connections_max: usize,
+    /// Polls that one client may have held or being answered at once; 0 is any number.
+    pub polls_per_client_max: usize,
     /// Whether a channel must be created before it is used.
     pub existing_only: bool,
     /// Origins that browsers may poll from (CORS): `*` alone, or `scheme://host[:port]`, in lower case.
@@ -184,12 +193,14 @@ impl Config {
 
     /// An address that stands twice would only fail later, as a puzzling "in use".
     fn check_addresses(&self) -> Result<(), String> {
-        let all = self.listen.iter().chain(&self.publish_listen).chain(&self.cluster_listen);
+        let public = self.listen.iter().chain(&self.proxy_listen);
+        let all = public.chain(&self.publish_listen).chain(&self.cluster_listen);
         let all: Vec<&String> = all.collect();
         for (index, address) in all.iter().enumerate() {
             if !value::is_any_port(address) && all[..index].contains(address) {
                 return Err(format!(
-                    "\"{address}\" stands twice in \"listen\", \"publish-listen\" and \"cluster-listen\""
+                    "\"{address}\" stands twice in \"listen\", \"publish-listen\", \"proxy-listen\" \
+                     and \"cluster-listen\""
                 ));
             }
         }
@@ -201,6 +212,8 @@ impl Config {
         Config {
             listen: Vec::new(),
             publish_listen: Vec::new(),
+            proxy_listen: Vec::new(),
+            trusted_proxies: Vec::new(),
             ready_file: None,
             log_level: LevelFilter::Off,
             poll_timeout_s: 0,
@@ -214,6 +227,7 @@ impl Config {
             memory_bytes_max: 0,
             body_bytes_max: 0,
             connections_max: 0,
+            polls_per_client_max: 0,
             existing_only: false,
             cors_origins: Vec::new(),
             publish_token_file: None,

@@ -132,6 +132,8 @@ refusals! {
     Forbidden = 403 KeepAlive "The token does not allow these channels.",
 
     // We are full or going.
+    /// The client has as many polls held or being answered as the operator lets it.
+    PollsTooMany = 429 KeepAlive "This client has as many polls at once as it may.",
     /// The memory cap is reached and nothing is left to shed.
     Overloaded = 503 Close "This node is at its memory limit.",
 }

@@ -24,6 +24,13 @@ pub const CHUNK_EXTENSION_BYTES_MAX: usize = 16 * 1024;
 /// Trailer fields of one body, in bytes.
 pub const TRAILER_BYTES_MAX: usize = 16 * 1024;
 
+/// A PROXY header, in bytes: what the smallest permitted TCP segment carries.
+pub const PROXY_BYTES_MAX: usize = 536;
+/// A PROXY header of version 1, in bytes with its line end.
+pub const PROXY_LINE_BYTES_MAX: usize = 107;
+/// Hops of `X-Forwarded-For` that are looked at.
+pub const FORWARDED_HOPS_MAX: usize = 32;
+
 /// A message's Content-Type, in bytes.
 pub const CONTENT_TYPE_BYTES_MAX: usize = 128;
 /// An Idempotency-Key, in bytes.

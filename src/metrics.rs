@@ -35,6 +35,10 @@ counters! {
     requests "Requests of any kind.",
     /// Requests answered with a status of 400 or above.
     requests_refused "Requests answered with a status of 400 or above.",
+    /// Polls refused because their client had as many as it may.
+    requests_limited "Polls refused with 429 because their client had as many as it may.",
+    /// Connections closed at the proxies' listener.
+    proxies_refused "Connections to the proxies' listener closed: not of a trusted network, or without a PROXY header.",
     /// Polls that were let in.
     polls "Polls received.",
     /// Polls answered at once from the cache.

@@ -42,6 +42,7 @@ pub fn serve(config: Config, reload: impl Fn() -> Result<Config, StartError>) ->
     let connections_max = raise_descriptor_limit();
     let public = bind("listen", &config.listen)?;
     let publisher = bind("publish-listen", &config.publish_listen)?;
+    let proxied = bind("proxy-listen", &config.proxy_listen)?;
     let origin = Origin(random());
     let cluster = plan.map(|plan| join(plan, origin)).transpose()?;
     let signals = Signals::install().map_err(run_error)?;
@@ -58,7 +59,8 @@ pub fn serve(config: Config, reload: impl Fn() -> Result<Config, StartError>) ->
     reactor.watch_orders(signals.stream().map_err(run_error)?).map_err(run_error)?;
     let (public, publisher) =
         (add(&mut reactor, public, Door::Public)?, add(&mut reactor, publisher, Door::Publisher)?);
-    announce(&config, &Bound { public, publisher, cluster: others })?;
+    let proxied = add(&mut reactor, proxied, Door::Proxied)?;
+    announce(&config, &Bound { public, publisher, proxied, cluster: others })?;
 
     let ready_file = config.ready_file.clone();
     let mut governor = Governor {
@@ -195,14 +197,19 @@ fn add_cluster(
 struct Bound {
     public: Vec<SocketAddr>,
     publisher: Vec<SocketAddr>,
+    /// By proxies that send PROXY headers.
+    proxied: Vec<SocketAddr>,
     /// None for a node by itself.
     cluster: Vec<SocketAddr>,
 }
 
 /// Tells everybody who asked that the node serves, and where.
 fn announce(config: &Config, bound: &Bound) -> Result<(), StartError> {
-    let Bound { public, publisher, .. } = bound;
+    let Bound { public, publisher, proxied, .. } = bound;
     info!("listening for subscribers on {}, for publishers on {}", list(public), list(publisher));
+    if !proxied.is_empty() {
+        info!("listening for proxies that send PROXY headers on {}", list(proxied));
+    }
     let exposed = publisher.iter().find(|address| !address.ip().is_loopback());
     if let (Some(address), None) = (exposed, &config.publish_token_file) {
         warn!("anyone who reaches {address} may publish: no --publish-token-file is given");
@@ -250,10 +257,11 @@ fn write_ready_file(path: &Path, bound: &Bound) -> std::io::Result<()> {
         addresses.iter().map(|address| format!("\"{address}\"")).collect::<Vec<_>>().join(",")
     };
     let content = format!(
-        "{{\"pid\":{},\"listen\":[{}],\"publish_listen\":[{}],\"cluster_listen\":[{}]}}",
+        "{{\"pid\":{},\"listen\":[{}],\"publish_listen\":[{}],\"proxy_listen\":[{}],\"cluster_listen\":[{}]}}",
         std::process::id(),
         quoted(&bound.public),
         quoted(&bound.publisher),
+        quoted(&bound.proxied),
         quoted(&bound.cluster)
     );
     let mut aside = path.as_os_str().to_owned();

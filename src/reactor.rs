@@ -13,7 +13,7 @@ pub mod listen;
 
 use std::fs::File;
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
-use std::net::Shutdown;
+use std::net::{IpAddr, Shutdown};
 use std::ops::Range;
 use std::time::Duration;
 
@@ -425,9 +425,9 @@ impl Reactor {
                 return;
             }
             match listener.socket.accept() {
-                Ok((stream, _)) => {
+                Ok((stream, peer)) => {
                     let door = listener.door;
-                    self.admit(stream, door);
+                    self.admit(stream, door, peer.ip());
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => listener.ready = false,
                 Err(error) if is_exhausted(&error) => return self.turn_away(number, &error),
@@ -437,13 +437,17 @@ impl Reactor {
         }
     }
 
-    fn admit(&mut self, mut stream: TcpStream, door: Door) {
+    fn admit(&mut self, mut stream: TcpStream, door: Door, peer: IpAddr) {
+        if door == Door::Proxied && !self.shard.admits_proxy(peer, self.now) {
+            return;
+        }
         let Some(id) = self.shard.open(door, self.now) else {
             // Full: idle connections make room for the next, this one is told to come back.
             self.shard.evict_idle(1);
             self.close_freed();
             return tell_full(stream, self.now);
         };
+        self.shard.handle_peer(id, peer);
         let token = Token(id.to_token());
         if self.poll.registry().register(&mut stream, token, Interest::READABLE).is_err() {
             return self.shard.handle_gone(id);

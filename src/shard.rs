@@ -3,8 +3,8 @@
 //!
 //! Pure: no socket, no clock, no thread. The reactor drives it:
 //!
-//! 1. [`Shard::open`] for a new connection, then what happens to it:
-//!    [`Shard::handle_input`], [`Shard::handle_end_of_input`], [`Shard::handle_gone`].
+//! 1. [`Shard::open`] for a new connection and [`Shard::handle_peer`] for its address, then what
+//!    happens to it: [`Shard::handle_input`], [`Shard::handle_end_of_input`], [`Shard::handle_gone`].
 //! 2. [`Shard::handle_time`] once per tick.
 //! 3. For each connection that input was handled for, and for each that
 //!    [`Shard::poll_listed`] names: send what [`Shard::output`] has, tell how much went by
@@ -17,6 +17,7 @@
 
 mod acknowledge;
 pub mod answers;
+mod clients;
 pub mod connection;
 mod drain;
 mod input;
@@ -33,6 +34,7 @@ use std::sync::Arc;
 use slab::Slab;
 
 use self::answers::Answers;
+use self::clients::Clients;
 use self::connection::{Connection, Marks, NOWHERE, Side, State};
 use self::drain::Drain;
 use self::links::Links;
@@ -40,6 +42,7 @@ use self::polls::WidePoll;
 use self::timers::{Class, Timers};
 use crate::channel::queue::{Bounds, MessageQueue};
 use crate::config::Config;
+use crate::config::network::Network;
 use crate::cursor::{ClusterTag, VersionVector};
 use crate::ids::{ConnId, Origin};
 use crate::limits::{EXPIRIES_PER_TICK, TIMERS_PER_TICK};
@@ -63,6 +66,10 @@ pub struct Settings {
     pub memory_bytes_max: usize,
     /// Open connections.
     pub connections_max: usize,
+    /// Polls that one client may have at once; 0 is any number.
+    pub polls_per_client_max: usize,
+    /// Whose word about the client is taken.
+    pub trusted_proxies: Vec<Network>,
     /// Origins that browsers may poll from.
     pub cors_origins: Vec<String>,
     /// Which cluster's cursors are ours.
@@ -88,6 +95,8 @@ impl Settings {
             body_bytes_max: config.body_bytes_max,
             memory_bytes_max: config.memory_bytes_max,
             connections_max: connections_max.min(asked),
+            polls_per_client_max: config.polls_per_client_max,
+            trusted_proxies: config.trusted_proxies.clone(),
             cors_origins: config.cors_origins.clone(),
             tag: ClusterTag::of(&config.cluster_name),
         }
@@ -136,6 +145,10 @@ pub struct Shard {
     idle_answer: Option<(u64, VersionVector, u32)>,
     timers: Timers,
     held: usize,
+    /// None while polls are not limited.
+    clients: Option<Clients>,
+    /// When it was last logged that a proxy was refused.
+    proxy_warned: Option<Tick>,
     /// Output of the connection that was handled last.
     out: Vec<u8>,
     out_of: u32,
@@ -161,6 +174,7 @@ pub struct Shard {
 impl Shard {
     /// A shard without connections. `origin` and `seed` are random, fresh at each boot.
     pub fn new(settings: Settings, keys: Arc<Keys>, origin: Origin, seed: u64, now: Now) -> Shard {
+        let clients = (settings.polls_per_client_max > 0).then(Clients::default);
         Shard {
             queue: MessageQueue::new(settings.bounds.clone(), origin, seed),
             settings,
@@ -176,6 +190,8 @@ impl Shard {
             idle_answer: None,
             timers: Timers::default(),
             held: 0,
+            clients,
+            proxy_warned: None,
             out: Vec::new(),
             out_of: NOWHERE,
             out_sent: 0,
@@ -204,7 +220,9 @@ impl Shard {
         let connection = Connection::new(self.generation, door);
         let index = self.connections.insert(connection) as u32;
         self.counters.connections_accepted += 1;
-        self.timers.set(&mut self.connections, index, Class::Idle, now.tick);
+        // A proxy speaks first, and at once.
+        let class = if door == Door::Proxied { Class::Head } else { Class::Idle };
+        self.timers.set(&mut self.connections, index, class, now.tick);
         Some(ConnId { index, generation: self.generation })
     }
 
@@ -334,6 +352,7 @@ impl Shard {
         }
         self.drop_output(index);
         self.drop_side(index);
+        self.forget_client(index);
         self.timers.clear(&mut self.connections, index);
         self.freed.push((self.id(index), parting));
         self.connections.remove(index as usize);
@@ -400,7 +419,11 @@ impl Shard {
 
     /// A connection's time is over.
     fn fire(&mut self, index: u32, now: Now) {
-        match self.slot(index).state {
+        let slot = self.slot(index);
+        match slot.state {
+            State::Idle | State::Head if slot.door == Door::Proxied => {
+                self.refuse_proxy(index, "its PROXY header has not come in time", now);
+            }
             State::Held | State::HeldWide => self.end_poll(index, now),
             State::Idle | State::Lingering => self.close_silently(index),
             State::Head => self.refuse_slow_head(index, now),
@@ -454,13 +477,15 @@ impl Shard {
         self.counters.connections_refused += 1;
     }
 
-    /// Takes new settings and keys; held polls stay as they are. The allowed origins stay
+    /// Takes new settings and keys; held polls stay as they are, and connections from before there was
+    /// a limit per client are not counted. The allowed origins stay
     /// too, since connections know theirs by number.
     pub fn reconfigure(&mut self, settings: Settings, keys: Arc<Keys>) {
         self.queue.reconfigure(settings.bounds.clone());
         let cors_origins = std::mem::take(&mut self.settings.cors_origins);
         self.settings = Settings { cors_origins, ..settings };
         self.keys = keys;
+        self.reconfigure_clients();
     }
 }
 

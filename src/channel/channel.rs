@@ -112,7 +112,10 @@ impl Channel {
 
     /// Whether nothing would be lost if it were not there: made by a poll that left.
     pub fn is_trace(&self) -> bool {
-        self.birth == Birth::FirstUse && self.subscribers.is_empty() && self.history.is_none()
+        self.birth == Birth::FirstUse
+            && self.touched == Timestamp(0)
+            && self.subscribers.is_empty()
+            && self.history.is_none()
     }
 
     /// Whether it has come to its end.

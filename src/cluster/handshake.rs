@@ -19,6 +19,7 @@ use std::sync::Arc;
 
 use hmac_sha256::HMAC;
 
+use crate::limits::HANDSHAKE_BYTES_MAX;
 use crate::wire::frame::message::{Hello, Proof, VERSION};
 use crate::wire::frame::meta::NotUnderstood;
 use crate::wire::frame::{Frame, Kind};
@@ -120,7 +121,9 @@ impl From<NotUnderstood> for HandshakeError {
 impl Handshake {
     /// Begins a handshake: appends this node's HELLO, whose nonce must be fresh, to `out`.
     pub fn new(role: Role, own: Hello, key: Arc<[u8]>, out: &mut Vec<u8>) -> Handshake {
+        let start = out.len();
         own.write(out);
+        debug_assert!(out.len() - start <= HANDSHAKE_BYTES_MAX, "any peer takes it");
         let own_meta = own.meta();
         Handshake { role, own, own_meta, key, state: State::AwaitingHello }
     }

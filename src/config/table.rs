@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use log::LevelFilter;
 
 use super::Config;
+use super::network::Network;
 use super::value::{address, edits, is_cluster_name, number, origin, shown, size, size_text};
 use crate::ids::NodeId;
 use crate::limits;
@@ -40,6 +41,7 @@ enum Field {
     Addresses(fn(&mut Config) -> &mut Vec<String>),
     /// Addresses that may be none.
     Peers(fn(&mut Config) -> &mut Vec<String>),
+    Networks(fn(&mut Config) -> &mut Vec<Network>),
     Origins(fn(&mut Config) -> &mut Vec<String>),
 }
 
@@ -56,6 +58,18 @@ pub static TABLE: &[Row] = &[
         default: "127.0.0.1:8081",
         help: "publishers' address, host:port; repeatable; keep it private",
         field: Field::Addresses(|c| &mut c.publish_listen),
+    },
+    Row {
+        name: "proxy-listen",
+        default: "",
+        help: "public address for proxies that send PROXY headers; repeatable",
+        field: Field::Peers(|c| &mut c.proxy_listen),
+    },
+    Row {
+        name: "trusted-proxy",
+        default: "127.0.0.0/8,::1/128",
+        help: "network whose proxies are believed; repeatable",
+        field: Field::Networks(|c| &mut c.trusted_proxies),
     },
     Row {
         name: "ready-file",
@@ -134,6 +148,12 @@ pub static TABLE: &[Row] = &[
         default: "0",
         help: "connections open at once; 0 is what the descriptor limit allows",
         field: Field::Count(0..=CONFIG_COUNT_MAX, |c| &mut c.connections_max),
+    },
+    Row {
+        name: "polls-per-client-max",
+        default: "0",
+        help: "polls of one address (IPv6: /64) at once, else 429; 0 is no limit",
+        field: Field::Count(0..=CONFIG_COUNT_MAX, |c| &mut c.polls_per_client_max),
     },
     Row {
         name: "existing-only",
@@ -232,7 +252,7 @@ impl Row {
 
     /// Whether it takes several values.
     pub fn is_list(&self) -> bool {
-        matches!(self.field, Field::Addresses(_) | Field::Peers(_) | Field::Origins(_))
+        matches!(self.field, Field::Addresses(_) | Field::Peers(_) | Field::Networks(_) | Field::Origins(_))
     }
 
     /// The values in one piece of text: a list is separated by commas.
@@ -279,28 +299,27 @@ impl Row {
             Field::Node(of) => *of(config) = Some(text.parse().ok()?),
             Field::Path(of) => *of(config) = Some((!text.is_empty()).then(|| text.into())?),
             Field::Address(of) => *of(config) = Some(address(text)?),
-            Field::Addresses(_) | Field::Peers(_) | Field::Origins(_) => return None,
+            Field::Addresses(_) | Field::Peers(_) | Field::Networks(_) | Field::Origins(_) => return None,
         }
         Some(())
     }
 
     fn set_list(&self, config: &mut Config, values: &[String]) -> Result<(), String> {
-        let (read, of): (fn(&str) -> Option<String>, _) = match &self.field {
+        match &self.field {
             Field::Addresses(_) if values.is_empty() => {
                 return Err(format!("must be {}, not nothing", self.allowed()));
             }
-            Field::Addresses(of) | Field::Peers(of) => (address, of),
-            Field::Origins(of) => (origin, of),
+            Field::Addresses(of) | Field::Peers(of) => *of(config) = self.read_list(values, address)?,
+            Field::Networks(of) => *of(config) = self.read_list(values, |text| text.parse().ok())?,
+            Field::Origins(of) => *of(config) = self.read_list(values, origin)?,
             _ => return Err("is not a list".into()),
-        };
-        let mut list = Vec::with_capacity(values.len());
-        for text in values {
-            list.push(
-                read(text).ok_or_else(|| format!("must be {}, not \"{}\"", self.allowed(), shown(text)))?,
-            );
         }
-        *of(config) = list;
         Ok(())
+    }
+
+    fn read_list<T>(&self, values: &[String], read: impl Fn(&str) -> Option<T>) -> Result<Vec<T>, String> {
+        let wrong = |text: &String| format!("must be {}, not \"{}\"", self.allowed(), shown(text));
+        values.iter().map(|text| read(text).ok_or_else(|| wrong(text))).collect()
     }
 
     /// What the setting allows, as it stands after "must be".
@@ -329,6 +348,7 @@ impl Row {
             Field::Address(_) | Field::Addresses(_) | Field::Peers(_) => {
                 "host:port, like 127.0.0.1:8080 or [::1]:8080".into()
             }
+            Field::Networks(_) => "a network like 10.0.0.0/8 or 2001:db8::/32, or an address".into(),
             Field::Origins(_) => "* or scheme://host[:port] with no path".into(),
         }
     }
@@ -344,6 +364,7 @@ impl Row {
             Field::Name(_) | Field::Node(_) => " NAME",
             Field::Path(_) => " FILE",
             Field::Address(_) | Field::Addresses(_) | Field::Peers(_) => " HOST:PORT",
+            Field::Networks(_) => " NETWORK",
             Field::Origins(_) => " ORIGIN",
         }
     }

@@ -293,11 +293,13 @@ fn settings_must_agree_with_each_other() {
         ),
         (
             &[("listen", "127.0.0.1:8081")],
-            "\"127.0.0.1:8081\" stands twice in \"listen\", \"publish-listen\" and \"cluster-listen\"",
+            "\"127.0.0.1:8081\" stands twice in \"listen\", \"publish-listen\", \"proxy-listen\" \
+             and \"cluster-listen\"",
         ),
         (
             &[("cluster-listen", "0.0.0.0:8080")],
-            "\"0.0.0.0:8080\" stands twice in \"listen\", \"publish-listen\" and \"cluster-listen\"",
+            "\"0.0.0.0:8080\" stands twice in \"listen\", \"publish-listen\", \"proxy-listen\" \
+             and \"cluster-listen\"",
         ),
         (&[("peer", "a:1")], "\"peer\" is for a cluster and needs \"cluster-listen\""),
         (&[("node-id", "a")], "\"node-id\" is for a cluster and needs \"cluster-listen\""),
@@ -342,6 +344,23 @@ fn a_cluster() {
 }
 
 #[test]
+fn proxies() {
+    let text = |config: &Config| config.trusted_proxies.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let config = Config::default();
+    assert_eq!((config.proxy_listen.len(), config.polls_per_client_max), (0, 0));
+    assert_eq!(text(&config), ["127.0.0.0/8", "::1/128"]);
+    let config =
+        file("proxy-listen = [\"[::]:8082\"]\ntrusted-proxy = [\"10.0.0.0/8\", \"192.0.2.1\"]").unwrap();
+    assert_eq!(config.proxy_listen, ["[::]:8082"]);
+    assert_eq!(text(&config), ["10.0.0.0/8", "192.0.2.1/32"]);
+    assert!(file("trusted-proxy = []").unwrap().trusted_proxies.is_empty());
+    assert_eq!(
+        flag("trusted-proxy", "10.0.0.1/8").unwrap_err(),
+        "--trusted-proxy must be a network like 10.0.0.0/8 or 2001:db8::/32, or an address, not \"10.0.0.1/8\""
+    );
+}
+
+#[test]
 fn the_clusters_settings_of_a_running_node_stay() {
     let running = file("cluster-listen = \"a:1\"\npeer = \"b:1\"\nnode-id = \"n\"").unwrap();
     let mut same = Config { drain_s: 1, ..running.clone() };
@@ -360,6 +379,8 @@ fn every_row_works_in_all_three_places() {
         let value = match (row.name, row.default) {
             ("cluster-listen" | "cluster-advertise" | "peer", _) => "a:1",
             ("node-id", _) => "[::1]:1",
+            ("proxy-listen", _) => "a:1",
+            ("trusted-proxy", _) => "10.0.0.0/8",
             (_, "") if row.is_list() => "https://a.example",
             (_, "") => "some/file",
             (_, default) => default,
@@ -373,7 +394,7 @@ fn every_row_works_in_all_three_places() {
         assert_eq!(by_flag, load(&[], &variable, None).unwrap());
         let text = format!("{} = \"{value}\"", row.name);
         assert_eq!(by_flag, load(&[], cluster, Some(&text)).unwrap());
-        assert_eq!(by_flag == Config::default(), !row.default.is_empty());
+        assert_eq!(by_flag == Config::default(), value == row.default);
         assert!(!row.help.is_empty() && !row.help.contains('|'), "{}", row.name);
         assert_eq!(TABLE.iter().filter(|other| other.name == row.name).count(), 1);
     }

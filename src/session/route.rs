@@ -3,11 +3,14 @@
 use crate::error::Refusal;
 use crate::wire::http::request::Method;
 
-/// Which of the two doors a connection came through.
+/// Which door a connection came through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Door {
     /// `--listen`: subscribes and nothing else.
     Public,
+    /// `--proxy-listen`, while the PROXY header is due; once it has come, the connection is as any
+    /// at the public door.
+    Proxied,
     /// `--publish-listen`: publishes, manages channels, administers.
     Publisher,
 }
@@ -51,7 +54,9 @@ impl<'a> Route<'a> {
             _ => None,
         };
         common.or_else(|| match door {
-            Door::Public => path.strip_prefix("/sub/").filter(is_segment).map(Route::Subscribe),
+            Door::Public | Door::Proxied => {
+                path.strip_prefix("/sub/").filter(is_segment).map(Route::Subscribe)
+            }
             Door::Publisher => Route::find_publisher(path),
         })
     }

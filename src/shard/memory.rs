@@ -5,6 +5,7 @@
 //! Retry-After. The node itself never gives up.
 
 use super::Shard;
+use super::clients::Clients;
 use super::connection::{Connection, NOWHERE, Side, State};
 use crate::limits::EVICTIONS_PER_TICK;
 
@@ -20,6 +21,7 @@ impl Shard {
             + self.answers.bytes()
             + self.wide_bytes
             + self.links_bytes()
+            + self.clients.as_ref().map_or(0, Clients::bytes)
     }
 
     /// Whether `more` bytes fit under the cap.

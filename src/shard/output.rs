@@ -65,7 +65,7 @@ impl Shard {
         let retry = RETRY_AFTER_S.to_string();
         let challenge = "Bearer realm=\"pushup\"";
         let extra: &[(&'static str, &str)] = match refused.reason.status() {
-            503 => &[("Retry-After", &retry)],
+            429 | 503 => &[("Retry-After", &retry)],
             401 => &[("WWW-Authenticate", challenge)],
             _ => &[],
         };
@@ -225,8 +225,11 @@ impl Shard {
         if self.slot(index).answer != NOWHERE {
             self.finish_shared(index);
         }
-        let marks = self.slot(index).marks;
-        match self.slot(index).state {
+        let (marks, state) = (self.slot(index).marks, self.slot(index).state);
+        if !matches!(state, State::Held | State::HeldWide) {
+            self.release_poll(index);
+        }
+        match state {
             State::Held | State::HeldWide | State::Acking | State::Lingering => {
                 self.drop_empty_side(index);
                 Flushed::Open

@@ -80,6 +80,7 @@ impl Shard {
         now: Now,
     ) -> Result<(), Refused> {
         self.counters.polls += 1;
+        self.charge_poll(index)?;
         let grant = self.keys.admit_subscriber(head, now.wall)?;
         let poll = Poll::parse(segment, head, self.settings.timeouts)?;
         if let Some(grant) = grant {

@@ -28,6 +28,8 @@ use std::fmt;
 
 use crc32fast::Hasher;
 
+use crate::limits::FRAME_BYTES_MAX;
+
 /// What a frame is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Kind(pub u8);
@@ -151,7 +153,7 @@ impl Open {
         };
         let meta_len = content.len() - body.len();
         let length = content.len() + HEADER_BYTES - LENGTH_BYTES;
-        debug_assert!(meta_len <= usize::from(u16::MAX) && length <= u32::MAX as usize);
+        debug_assert!(meta_len <= usize::from(u16::MAX) && length + LENGTH_BYTES <= FRAME_BYTES_MAX);
         let [l0, l1, l2, l3, kind, flags, m0, m1, c0, c1, c2, c3] = header;
         [*l0, *l1, *l2, *l3] = (length as u32).to_be_bytes();
         [*m0, *m1] = (meta_len as u16).to_be_bytes();

@@ -70,8 +70,16 @@ impl Launch {
         });
         let address = |name: &str| addresses[name][0].as_str().unwrap().parse().unwrap();
         assert_eq!(addresses["pid"], running.pid());
-        let cluster = addresses["cluster_listen"][0].as_str().map(|text| text.parse().unwrap());
-        Node { public: address("listen"), publisher: address("publish_listen"), cluster, running, dir }
+        let optional = |name: &str| addresses[name][0].as_str().map(|text| text.parse().unwrap());
+        let (cluster, proxied) = (optional("cluster_listen"), optional("proxy_listen"));
+        Node {
+            public: address("listen"),
+            publisher: address("publish_listen"),
+            proxied,
+            cluster,
+            running,
+            dir,
+        }
     }
 }
 
@@ -79,6 +87,8 @@ impl Launch {
 pub struct Node {
     pub public: SocketAddr,
     pub publisher: SocketAddr,
+    /// Where proxies that send PROXY headers reach it, if they may.
+    pub proxied: Option<SocketAddr>,
     /// Where other nodes reach it, if it belongs to a cluster.
     pub cluster: Option<SocketAddr>,
     pub running: Running,

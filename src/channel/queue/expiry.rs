@@ -7,7 +7,7 @@ use super::{Bounds, ChannelIx, Lookup, MessageQueue, Overdue};
 use crate::channel::channel::{Birth, Channel};
 use crate::channel::entry::Deed;
 use crate::ids::MessageId;
-use crate::time::{Now, Tick};
+use crate::time::{Now, Tick, Timestamp};
 
 impl MessageQueue {
     /// When [`MessageQueue::expire`] should be called next; `None` for never.
@@ -72,7 +72,9 @@ impl MessageQueue {
     /// may have come before it.
     fn is_young(&self, channel: &Channel, now: Tick) -> bool {
         let active = Tick(channel.expires.0.saturating_sub(channel.ttl_ms));
-        self.log.is_some() && !channel.is_trace() && now.since_ms(active) < self.bounds.channel_ttl_ms
+        self.log.is_some()
+            && channel.touched > Timestamp(0)
+            && now.since_ms(active) < self.bounds.channel_ttl_ms
     }
 
     /// Created channels that are over since this was last called, if others are to be told: for

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::limits::{FRAME_BYTES_MAX, HANDSHAKE_BYTES_MAX};
+use crate::limits::HANDSHAKE_BYTES_MAX;
 
 fn encoded(kind: u8, flags: u8, meta: &[u8], body: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();

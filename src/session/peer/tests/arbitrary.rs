@@ -106,14 +106,15 @@ fn channel_piece() -> impl Strategy<Value = Piece> {
     });
     let spans = (0..=TTL_MS_MAX, 0..=TTL_MS_MAX);
     let strands = prop::collection::vec(strand, 0..5);
-    (name(), generation(), any::<(bool, bool)>(), spans, time(), strands).prop_map(
-        |(name, generation, (created, after_forgetting), (ttl_ms, left_ms), touched, strands)| {
+    (name(), generation(), any::<(bool, bool)>(), spans, (time(), time()), strands).prop_map(
+        |(name, generation, (created, after_forgetting), (ttl_ms, left_ms), (touched, ttl_set), strands)| {
             let birth = if created { Birth::Created } else { Birth::FirstUse };
             Piece::Channel(ChannelPiece {
                 name,
                 generation,
                 birth,
                 ttl_ms,
+                ttl_set,
                 left_ms,
                 touched,
                 after_forgetting,
@@ -134,10 +135,8 @@ fn tombstone_piece() -> impl Strategy<Value = Piece> {
 
 pub(super) fn piece() -> impl Strategy<Value = Piece> {
     prop_oneof![
-        (vector(), vector(), vector()).prop_map(|(head, forgotten, retired)| Piece::Begin {
-            head,
-            forgotten,
-            retired
+        (vector(), vector(), vector(), vector()).prop_map(|(head, forgotten, retired, retirement)| {
+            Piece::Begin { head, forgotten, retired, retirement }
         }),
         channel_piece(),
         of(publication()).prop_map(Piece::Message),

@@ -25,6 +25,7 @@ fn channel(strands: Vec<StrandPiece>) -> ChannelPiece {
         generation: 2,
         birth: Birth::Created,
         ttl_ms: 60_000,
+        ttl_set: Timestamp(6),
         left_ms: 5,
         touched: Timestamp(7),
         after_forgetting: true,
@@ -46,15 +47,16 @@ fn tombstone(touched: Option<Timestamp>) -> TombstonePiece {
 fn every_piece_is_written_as_documented() {
     let mut head = VersionVector::default();
     head.set(Origin(0xab), 12);
-    let begin = Piece::Begin { head, forgotten: VersionVector::default(), retired: VersionVector::default() };
-    check(&begin, r#"{"piece":"begin"}"#, r#"{"head":{"00000000000000ab":12},"forgotten":{},"retired":{}}"#);
+    let [forgotten, retired, retirement] = [(); 3].map(|()| VersionVector::default());
+    let begin = Piece::Begin { head, forgotten, retired, retirement };
+    check(&begin, r#"{"piece":"begin"}"#, r#"{"head":{"00000000000000ab":12},"forgotten":{},"retired":{},"retirement":{}}"#);
 
     let strands = vec![
         StrandPiece { origin: Origin(0xab), newest: 12, evicted_upto: 3 },
         StrandPiece { origin: Origin(1), newest: 1, evicted_upto: 0 },
     ];
     let meta =
-        r#"{"piece":"channel","name":"news","generation":2,"created":true,"ttl":60000,"left":5,"touched":7"#;
+        r#"{"piece":"channel","name":"news","generation":2,"created":true,"ttl":60000,"ttl_set":6,"left":5,"touched":7"#;
     let body = r#"[["00000000000000ab",12,3],["0000000000000001",1,0]]"#;
     let with_strands = channel(strands);
     check(&Piece::Channel(with_strands.clone()), &format!("{meta},\"after_forgetting\":true}}"), body);
