@@ -18,6 +18,8 @@ pub struct Keeper {
     timer: Timer,
     /// The publication that is being sent.
     publishing: Option<usize>,
+    /// The channel that is being closed, and is perhaps created again at once.
+    closing: Option<usize>,
     node: usize,
 }
 
@@ -27,7 +29,7 @@ impl Keeper {
         let begins = scene.random.below(1_000);
         scene.set_timer(&mut timer, begins);
         let name = format!("keeper-{number}");
-        Keeper { name, caller: Caller::new(actor, 1 << 16), timer, publishing: None, node: 0 }
+        Keeper { name, caller: Caller::new(actor, 1 << 16), timer, publishing: None, closing: None, node: 0 }
     }
 
     /// Whether it is waiting for nothing.
@@ -55,14 +57,20 @@ impl Keeper {
     }
 
     fn act(&mut self, scene: &mut Scene) {
-        let channel = scene.plan.steady + scene.random.index(scene.plan.mortal);
+        let again = self.closing.take();
+        let any = scene.plan.steady + scene.random.index(scene.plan.mortal);
+        let channel = again.unwrap_or(any);
         let name = scene.plan.name(channel);
         let ttl = scene.random.pick(&[1, 2, 3, 600]);
         let now = scene.now();
-        let (line, body) = match scene.random.below(10) {
+        let deed = if again.is_some() { 0 } else { scene.random.below(10) };
+        let (line, body) = match deed {
             0..3 => ("POST /channels".into(), format!("{{\"name\":\"{name}\",\"ttl\":{ttl}}}")),
             3..5 => (format!("POST /channels/{name}/renew"), format!("{{\"ttl\":{ttl}}}")),
-            5 => (format!("DELETE /channels/{name}"), String::new()),
+            5 => {
+                self.closing = scene.random.percent(60).then_some(channel);
+                (format!("DELETE /channels/{name}"), String::new())
+            }
             _ => {
                 let at = scene.ledger.begin(vec![channel], false, now);
                 self.publishing = Some(at);
@@ -99,7 +107,8 @@ impl Keeper {
                 }
             }
         }
-        let rest = scene.random.between(1, REST_MS_MAX);
+        let most = if self.closing.is_some() { 20 } else { REST_MS_MAX };
+        let rest = scene.random.between(1, most);
         scene.set_timer(&mut self.timer, rest);
     }
 }
