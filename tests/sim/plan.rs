@@ -14,6 +14,9 @@ const STEADY_MAX: u64 = 4;
 /// Channels that are created, renewed, closed, created again, and expire.
 const MORTAL: usize = 3;
 
+/// How long each node has when all are restarted one after the other, in milliseconds.
+const ROLL_MS: Ms = 5_000;
+
 /// A subscriber.
 #[derive(Clone, Debug)]
 pub struct ReaderPlan {
@@ -122,10 +125,11 @@ impl Plan {
     /// The plan of a seed; all nodes have the bug that is `planted`.
     pub fn of(seed: u64, planted: Planted) -> Plan {
         let mut random = Random::new(seed);
-        let nodes = if std::env::var("SOLO").is_ok() { 1 } else { random.between(3, 8) as usize };
+        let nodes = random.between(3, 8) as usize;
         let steady = random.between(1, STEADY_MAX) as usize;
         let tight = random.percent(15);
-        let heal_ms = random.mostly_small(3_000, 15_000);
+        let rolling = random.percent(10);
+        let heal_ms = if rolling { nodes as Ms * ROLL_MS } else { random.mostly_small(3_000, 15_000) };
         let settings = settings(tight, &mut random);
         let key = if random.percent(50) { b"the cluster's key, 32 bytes long".to_vec() } else { Vec::new() };
         let log_bytes_max = 1 << random.between(10, 24);
@@ -154,7 +158,7 @@ impl Plan {
             readers: (0..readers).map(|_| reader(steady, heal_ms, &mut random)).collect(),
             publishers: (0..publishers).map(|_| publisher(heal_ms, &mut random)).collect(),
             keepers: random.below(4).saturating_sub(1) as usize,
-            faults: faults(nodes, heal_ms, &mut random),
+            faults: if rolling { roll(nodes, &mut random) } else { faults(nodes, heal_ms, &mut random) },
             tight,
         }
     }
@@ -261,6 +265,18 @@ fn faults(nodes: usize, heal_ms: Ms, random: &mut Random) -> Vec<Fault> {
     }
     faults.sort_by_key(|fault| fault.at);
     faults
+}
+
+/// Every node is restarted, one after the other, as for an upgrade; each is back, and as a rule ready,
+/// before the next one goes.
+fn roll(nodes: usize, random: &mut Random) -> Vec<Fault> {
+    let order = random.choose(nodes, nodes);
+    let fault = |(turn, node): (usize, usize)| {
+        let at = turn as Ms * ROLL_MS + random.between(500, 1_500);
+        let until = at + random.mostly_small(50, 1_500);
+        Fault { at, until, trouble: Trouble::Crash { node, machine: Machine::Vacant, back: true } }
+    };
+    order.into_iter().enumerate().map(fault).collect()
 }
 
 fn span(heal_ms: Ms, longest: Ms, random: &mut Random) -> (Ms, Ms) {

@@ -301,7 +301,7 @@ impl World {
             Trouble::CutClient => self.cut(false),
             Trouble::Step { node, ms } => self.hosts[node].wall_off_ms += ms,
             Trouble::Crash { node, .. } | Trouble::Betray { node, .. } | Trouble::Pause { node }
-                if !self.hosts[node].is_up() || self.hosts[node].paused =>
+                if !self.may_fall(node) =>
             {
                 return;
             }
@@ -324,6 +324,13 @@ impl World {
         self.scene.net.agenda.at(fault.until, Event::Relief { index });
     }
 
+    /// Whether a node may crash or stand still: if it runs, and most others run and are ready.
+    fn may_fall(&self, node: usize) -> bool {
+        let is_well = |host: &Host| host.is_up() && !host.paused && (host.ready || host.life == 1);
+        let well = self.hosts.iter().filter(|host| host.index != node && is_well(host)).count();
+        self.hosts[node].is_up() && !self.hosts[node].paused && 2 * well > self.hosts.len()
+    }
+
     fn crash(&mut self, node: usize, machine: Machine) {
         self.scene.ledger.crashed.insert(self.hosts[node].origin);
         self.hosts[node].crash(machine, &mut self.scene.net);
@@ -342,7 +349,7 @@ impl World {
             let fault = self.scene.plan.faults[index].clone();
             let Trouble::Betray { node, machine, .. } = fault.trouble else { continue };
             let now = self.scene.now();
-            if now >= self.scene.plan.heal_ms || !self.hosts[node].is_up() || self.hosts[node].paused {
+            if now >= self.scene.plan.heal_ms || !self.may_fall(node) {
                 continue;
             }
             self.scene.note("fault", || format!("node-{node} crashes after a receipt"));
