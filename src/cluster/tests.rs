@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::limits::{JOIN_MS, LINK_OUTPUT_BYTES, PULL_MS};
+use crate::limits::{JOIN_MS, LINK_OUTPUT_BYTES, PULL_MS, SEQ_MAX};
 use crate::time::Timestamp;
 use crate::wire::frame::message::{Digest, Pull};
 use crate::wire::frame::{Kind, encode};
@@ -348,13 +348,13 @@ fn frames_of_a_peer_that_make_no_sense_do_no_harm() {
     let far = Origin(77);
     encode(Kind(99), 0, b"{}", b"later", &mut bytes);
     Pull { origin: far, from: 5, to: 3 }.write(&mut bytes);
-    Pull { origin: far, from: 1, to: u64::MAX }.write(&mut bytes);
-    Pull { origin: cluster.setup.origin, from: u64::MAX, to: u64::MAX }.write(&mut bytes);
+    Pull { origin: far, from: 1, to: SEQ_MAX }.write(&mut bytes);
+    Pull { origin: cluster.setup.origin, from: SEQ_MAX, to: SEQ_MAX }.write(&mut bytes);
     let mut have = VersionVector::default();
-    have.set(cluster.setup.origin, u64::MAX);
-    have.set(far, u64::MAX);
+    have.set(cluster.setup.origin, SEQ_MAX);
+    have.set(far, SEQ_MAX);
     Digest { have, full: false, ready: true }.write(&mut bytes);
-    bytes.extend_from_slice(&entry(MessageId { origin: far, seq: u64::MAX }, 1));
+    bytes.extend_from_slice(&entry(MessageId { origin: far, seq: SEQ_MAX }, 1));
     cluster.handle_input(link, &bytes, now);
     cluster.publish_nothing(link, now);
     assert!(cluster.is_up(link));

@@ -86,7 +86,7 @@ fn what_is_no_piece_is_refused() {
     let begin = |body: &str| parse(r#"{"piece":"begin"}"#, body.as_bytes());
     assert_eq!(begin(r#"{"head":{},"forgotten":{}}"#), Err(NotUnderstood("retired")));
     assert_eq!(begin(r#"{"head":{"ab":1},"forgotten":{},"retired":{}}"#), Err(NotUnderstood("head")));
-    assert_eq!(begin(&" ".repeat(4 * DIGEST_BYTES_MAX + 1)), Err(NotUnderstood("body")));
+    assert_eq!(begin(&" ".repeat(5 * DIGEST_BYTES_MAX + 1)), Err(NotUnderstood("body")));
 
     let tombstone = |rest: &str, body: &str| {
         parse(&format!(r#"{{"piece":"tombstone","name":"a","generation":1{rest}}}"#), body.as_bytes())
