@@ -233,7 +233,8 @@ impl Cluster {
 
     /// Forgets origins of which nothing is known to the node any more.
     pub fn keep_origins(&mut self, keeps: impl Fn(Origin) -> bool) {
-        let gone: Vec<Origin> = self.have.iter().map(|entry| entry.0).filter(|origin| !keeps(*origin)).collect();
+        let gone: Vec<Origin> =
+            self.have.iter().map(|entry| entry.0).filter(|origin| !keeps(*origin)).collect();
         gone.into_iter().for_each(|origin| self.have.set(origin, 0));
         self.logs.keep(keeps);
     }

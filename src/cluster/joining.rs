@@ -76,7 +76,8 @@ impl Cluster {
 
     /// Ready once nothing is missing that one of those who are there could give.
     fn catch_up(&mut self, target: &VersionVector, now: Now) {
-        let to_be_had = |origin, seq| self.peers().any(|peer| peer.has.seq(origin).min(seq) > self.have.seq(origin));
+        let to_be_had =
+            |origin, seq| self.peers().any(|peer| peer.has.seq(origin).min(seq) > self.have.seq(origin));
         let missing = target.iter().any(|(origin, seq)| to_be_had(origin, seq));
         if missing && now.tick.since_ms(self.joining.began) < JOIN_MS_MAX {
             if !self.takes_snapshot() && self.counts.snapshots == 0 {
