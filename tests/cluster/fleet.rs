@@ -168,10 +168,6 @@ impl Fleet {
         self.node(node).as_ref().expect("it lives").stderr()
     }
 
-    pub fn pid(&self, node: usize) -> u32 {
-        self.node(node).as_ref().expect("it lives").pid()
-    }
-
     /// Asks a node at its public address.
     pub fn ask_public(&self, node: usize, target: &str) -> std::io::Result<Reply> {
         ask(self.places[node].public, &get(target), QUICK)

@@ -29,6 +29,8 @@ const POLL_PATIENCE: Duration = Duration::from_millis(2_500);
 const RECEIPT_PATIENCE: Duration = Duration::from_secs(3);
 /// After something failed.
 const REST: Duration = Duration::from_millis(20);
+/// A node that failed a publisher is passed over for so long, as a balancer would do it.
+const WARY: Duration = Duration::from_millis(1_500);
 /// Nothing takes longer, however often it is repeated.
 const TRIES: Duration = Duration::from_secs(45);
 
@@ -57,9 +59,11 @@ struct Published {
 }
 
 /// What happened.
-#[derive(Debug, Default)]
+#[derive(Debug)]
+#[allow(dead_code, reason = "all of it is printed")]
 pub struct Tally {
     pub acknowledged: usize,
+    /// Those of which a try came to nobody knows what.
     pub repeated: usize,
     /// Polls that came to nothing, because their node died or stood still.
     pub failed_polls: u64,
@@ -146,7 +150,7 @@ impl Drop for End<'_, '_> {
 fn publish(scene: &Scene, publisher: usize, pause: Duration) -> Published {
     let (mut random, mut published) = (Random::new(), Published::default());
     let nodes = scene.fleet.places.len();
-    let mut node = random.below(nodes);
+    let mut wary = vec![Instant::now(); nodes];
     for number in 0.. {
         if scene.enough.load(Ordering::Relaxed) {
             break;
@@ -156,12 +160,14 @@ fn publish(scene: &Scene, publisher: usize, pause: Duration) -> Published {
         let deadline = Instant::now() + TRIES;
         let mut in_doubt = false;
         loop {
-            node = random.other_than(node, nodes);
+            let fine: Vec<usize> = (0..nodes).filter(|node| wary[*node] <= Instant::now()).collect();
+            let node = if fine.is_empty() { random.below(nodes) } else { fine[random.below(fine.len())] };
             match try_to_publish(scene, node, &request) {
                 Tried::Acknowledged => break,
                 Tried::Refused => {}
                 Tried::InDoubt => in_doubt = true,
             }
+            wary[node] = Instant::now() + WARY;
             assert!(Instant::now() < deadline, "{token} is not acknowledged in {TRIES:?}");
             std::thread::sleep(REST);
         }
@@ -305,6 +311,9 @@ impl Reading {
 /// All nodes have the same messages, and none lacks anything.
 fn all_agree(fleet: &Fleet, published: &Published) {
     fleet.wait_linked();
+    for node in fleet.live() {
+        assert!(!fleet.stderr(node).contains("panicked"), "n{}", node + 1);
+    }
     let all: Vec<BTreeMap<String, String>> =
         fleet.live().iter().map(|node| fleet.contents(*node, CHANNELS).into_iter().collect()).collect();
     // Of what was published at two nodes that did not know of each other each may have kept another.
