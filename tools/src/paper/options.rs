@@ -17,7 +17,7 @@ Runs the evaluation of the paper (section 4) on this machine and writes a report
   --out DIR              directory of report.html and the CSV files [./paper-report]
   --server-path FILE     the pushup to measure [the one beside this program]
   --quick                a coarse look within two minutes
-  --full                 the paper's own times: about 40 minutes for each repeat
+  --full                 the paper's own times: about 50 minutes for each repeat
   --only LIST            of table1,table2,fig7,…,fig13 [all]
   --repeats K            how often everything is run; medians and ranges are shown [3]
   --plan                 print what would be run and how long it takes, and stop

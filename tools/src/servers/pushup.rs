@@ -97,7 +97,8 @@ pub fn until_linked(node: &mut Server, others: usize) -> Fallible<()> {
     let mut asking = Conversation::with(node.publish)?;
     node.wait("find the other nodes", |_| {
         let cluster = asking.json("/cluster")?;
-        let good = |member: &&Value| member["linked"] == true && member["ready"] == true && member["lacks"] == 0;
+        let good =
+            |member: &&Value| member["linked"] == true && member["ready"] == true && member["lacks"] == 0;
         Ok(cluster["members"].as_array().is_some_and(|all| all.iter().filter(good).count() >= others))
     })
 }

@@ -206,11 +206,8 @@ pub fn nodes_halve_the_time(evidence: &Evidence) -> Finding {
     if nodes.is_empty() {
         return None;
     }
-    let doubled: Vec<(usize, usize)> = nodes
-        .iter()
-        .map(|count| (*count, 2 * count))
-        .filter(|(_, twice)| nodes.contains(twice))
-        .collect();
+    let doubled: Vec<(usize, usize)> =
+        nodes.iter().map(|count| (*count, 2 * count)).filter(|(_, twice)| nodes.contains(twice)).collect();
     if doubled.is_empty() {
         let why = "No number of nodes was measured together with twice as many.";
         return Some((Standing::CannotBeShown, why.to_owned()));
@@ -249,13 +246,17 @@ pub fn several_nodes_cost_little(evidence: &Evidence) -> Finding {
     let (least, _) = extremes(fronts().flat_map(received))?;
     let more = extremes(fronts().flat_map(|more| trips_by_nodes(evidence, Front::Nodes(1), more)));
     let balanced = extremes(trips_by_nodes(evidence, Front::Direct, Front::Nodes(1)));
-    let range = |(least, most): (f64, f64)| format!("{} to {}", times(least), times(most));
+    let range = |(least, most): (f64, f64)| format!("×{least:.2} to ×{most:.2}");
     let mut why = format!("Clients of several nodes received at least {} %.", numbers::percent(least));
     if let Some(balanced) = balanced {
         why += &format!(" The load balancer before one node makes the mean trip time {}.", range(balanced));
     }
     let Some(more) = more else { return Some((Standing::CannotBeShown, why)) };
-    why += &format!(" Several nodes instead of that one make it {}.", range(more));
+    why += &format!(
+        " Several nodes instead of that one make it {}; more than {} would be significant.",
+        range(more),
+        times(SIGNIFICANT)
+    );
     let held = least + POINTS >= 100.0 && more.1 <= SIGNIFICANT;
     if !held {
         why = format!("{why} {}", shared(evidence));

@@ -39,9 +39,12 @@ fn nodes_on_one_machine_bring_no_further_power() {
     let calm = results(World::WithoutOverload);
     let verdicts = judge(&Evidence { results: &calm, memory_bytes: 24 * GIB, cpus: 2 });
     let [halved, cheap] = [10, 11].map(|index| &verdicts[index].why);
-    assert!(halved.contains("with 2 instead of 1 1.30 to 1.30, with 4 instead of 2 1.23 to 1.23"), "{halved}");
+    assert!(
+        halved.contains("with 2 instead of 1 1.30 to 1.30, with 4 instead of 2 1.23 to 1.23"),
+        "{halved}"
+    );
     assert!(halved.contains("this machine's 2 processors"), "{halved}");
-    assert!(cheap.contains("at least 100 %") && cheap.contains("×1.3 to ×1.6"), "{cheap}");
+    assert!(cheap.contains("at least 100 %") && cheap.contains("×1.30 to ×1.60"), "{cheap}");
     let mut one = results(World::OfThePaper);
     one.crowds.retain(|done| matches!(done.job.front, Front::Direct | Front::Nodes(1)));
     assert_eq!(standings(&one, GIB)[10..], [Standing::CannotBeShown; 2]);
