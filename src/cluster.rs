@@ -46,7 +46,7 @@ use crate::wire::frame::message::{Bye, Hello, VERSION};
 use crate::wire::frame::{Frame, decode};
 
 /// Who a node is, and whom it starts from.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Setup {
     /// This node's name, the same after a restart.
     pub node: NodeId,
@@ -66,6 +66,14 @@ pub struct Setup {
     pub log_bytes_max: usize,
     /// A bug for the simulator to find.
     pub planted: Planted,
+}
+
+impl std::fmt::Debug for Setup {
+    /// Without the key.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Setup { node, origin, address, .. } = self;
+        write!(f, "Setup({node}, {origin}, {address})")
+    }
 }
 
 /// A link between two nodes, by its place and which owner of that place.
@@ -233,7 +241,8 @@ impl Cluster {
 
     /// Forgets origins of which nothing is known to the node any more.
     pub fn keep_origins(&mut self, keeps: impl Fn(Origin) -> bool) {
-        let gone: Vec<Origin> = self.have.iter().map(|entry| entry.0).filter(|origin| !keeps(*origin)).collect();
+        let gone: Vec<Origin> =
+            self.have.iter().map(|entry| entry.0).filter(|origin| !keeps(*origin)).collect();
         gone.into_iter().for_each(|origin| self.have.set(origin, 0));
         self.logs.keep(keeps);
     }

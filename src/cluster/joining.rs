@@ -47,7 +47,9 @@ impl Cluster {
             Stage::Ready => {}
             Stage::Meeting => {
                 let met = self.peers().filter(|peer| peer.digested).count();
-                let waited = now.tick.since_ms(self.joining.began) >= JOIN_MS;
+                let waited_ms = now.tick.since_ms(self.joining.began);
+                // Alone only after long: perhaps nobody can be reached.
+                let waited = waited_ms >= JOIN_MS && met > 0 || waited_ms >= JOIN_MS_MAX;
                 if met >= self.dialing.seed_count() || waited {
                     self.begin_catching(now.tick);
                 }
@@ -76,9 +78,11 @@ impl Cluster {
 
     /// Ready once nothing is missing that one of those who are there could give.
     fn catch_up(&mut self, target: &VersionVector, now: Now) {
-        let to_be_had = |origin, seq| self.peers().any(|peer| peer.has.seq(origin).min(seq) > self.have.seq(origin));
+        let to_be_had =
+            |origin, seq| self.peers().any(|peer| peer.has.seq(origin).min(seq) > self.have.seq(origin));
         let missing = target.iter().any(|(origin, seq)| to_be_had(origin, seq));
-        if missing && now.tick.since_ms(self.joining.began) < JOIN_MS_MAX {
+        let alone = !self.peers().any(|peer| peer.digested);
+        if (missing || alone) && now.tick.since_ms(self.joining.began) < JOIN_MS_MAX {
             if !self.takes_snapshot() && self.counts.snapshots == 0 {
                 self.ask_furthest(now.tick);
             }

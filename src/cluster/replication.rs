@@ -76,7 +76,9 @@ impl Cluster {
                 }
             }
             Kind::TRUNCATED => {
-                let Ok(truncated) = Truncated::parse(frame.meta) else { return self.end_misunderstood(id, now) };
+                let Ok(truncated) = Truncated::parse(frame.meta) else {
+                    return self.end_misunderstood(id, now);
+                };
                 if self.have.seq(truncated.origin).saturating_add(1) < truncated.first {
                     self.ask_snapshot(id, now.tick);
                 }

@@ -10,7 +10,7 @@ use super::Shard;
 use super::acknowledge::Waiting;
 use crate::channel::queue::{Applied, Fates, Snapshot, Staged};
 use crate::cluster::{Cluster, Event, LinkId, Setup};
-use crate::ids::MessageId;
+use crate::ids::{MessageId, Origin};
 use crate::limits::{ANSWER_MESSAGES_MAX, EXPIRY_PATIENCE_MS, FRAME_BYTES_MAX, PIECES_BYTES, RETIRE_MS};
 use crate::session::{peer, roster};
 use crate::time::{Now, Tick};
@@ -144,7 +144,14 @@ impl Shard {
 
     /// Memory in use for the cluster, in bytes.
     pub(super) fn links_bytes(&self) -> usize {
-        self.links.as_ref().map_or(0, |links| links.cluster.bytes() + links.staged.bytes() + links.waiting.bytes())
+        self.links
+            .as_ref()
+            .map_or(0, |links| links.cluster.bytes() + links.staged.bytes() + links.waiting.bytes())
+    }
+
+    /// Whether an origin is a member's, of which something may be on its way.
+    pub(super) fn is_live_origin(&self, origin: Origin) -> bool {
+        self.links.as_ref().is_some_and(|links| links.cluster.is_live(origin))
     }
 
     /// Whether what is unknown here is unknown everywhere.
@@ -249,7 +256,7 @@ impl Shard {
         let Ok(Some((frame, _))) = decode(frame, FRAME_BYTES_MAX) else { return };
         let bytes_max = self.settings.memory_bytes_max;
         let Some(links) = &mut self.links else { return };
-        let taken = peer::parse_piece(&frame).map_or(false, |piece| links.staged.add(piece, bytes_max).is_ok());
+        let taken = peer::parse_piece(&frame).is_ok_and(|piece| links.staged.add(piece, bytes_max).is_ok());
         if !taken {
             log::warn!("a snapshot cannot be used: not understood, or larger than the memory");
             links.staged = Staged::default();

@@ -150,7 +150,7 @@ impl Plan {
             mortal: MORTAL,
             readers: (0..readers).map(|_| reader(steady, heal_ms, &mut random)).collect(),
             publishers: (0..publishers).map(|_| publisher(heal_ms, &mut random)).collect(),
-            keepers: random.below(3) as usize,
+            keepers: random.below(4).saturating_sub(1) as usize,
             faults: faults(nodes, heal_ms, &mut random),
             tight,
         }
@@ -182,6 +182,12 @@ impl Plan {
 
     pub fn channels(&self) -> usize {
         self.steady + self.mortal
+    }
+
+    /// Whether a subscriber may be told of a gap: when messages are dropped, and when channels are
+    /// forgotten, for then a node is in doubt about those that it does not know.
+    pub fn may_have_gaps(&self) -> bool {
+        self.tight || self.keepers > 0
     }
 
     pub fn is_mortal(&self, channel: usize) -> bool {

@@ -141,10 +141,8 @@ impl MessageQueue {
     fn apply_message(&mut self, id: MessageId, time: Timestamp, published: Published, now: Now) -> Applied {
         let Published { channels, media_type, body, ttl_ms, idempotency_key } = published;
         if let Some(key) = idempotency_key {
-            match self.idempotency.first(&key, now.tick) {
-                Some(first) if first.id != id => return Applied::Repetition,
-                Some(_) => {}
-                None => self.idempotency.remember(key, First { id, time }, now.tick),
+            if self.idempotency.first(&key, now.tick).is_none() {
+                self.idempotency.remember(key, First { id, time }, now.tick);
             }
         }
         let names = channels.iter().map(|(name, _)| name.clone()).collect();

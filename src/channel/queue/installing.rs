@@ -155,8 +155,19 @@ impl MessageQueue {
         self.install_forgotten(&staged, &own);
         self.install_retired(&staged);
         self.install_keys(staged.keys, &staged.head, now);
+        self.stir_all();
         self.shed_cache(self.bounds.cache_bytes_max);
         true
+    }
+
+    /// Whoever waits may have missed something that the snapshot only tells of.
+    fn stir_all(&mut self) {
+        for (ix, channel) in &mut self.channels {
+            if !channel.stirred && !channel.subscribers.is_empty() {
+                channel.stirred = true;
+                self.stirred.push(ChannelIx(ix as u32));
+            }
+        }
     }
 
     /// How far the log of each origin was applied here, of dead ones too.
