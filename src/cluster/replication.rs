@@ -192,8 +192,13 @@ impl Cluster {
 
     fn handle_digest(&mut self, id: LinkId, digest: &Digest, now: Now) {
         let (own, own_head) = (self.setup.origin, self.have.seq(self.setup.origin));
+        let planted = self.setup.planted;
         let Some(peer) = self.link(id).and_then(Link::peer_mut) else { return };
+        let resumes = !peer.digested && planted.is(Bug::ResumeTooFar);
         peer.digest(digest, own, own_head);
+        if resumes {
+            peer.skip_one();
+        }
         self.list(id);
         self.pull_missing(now.tick);
     }
