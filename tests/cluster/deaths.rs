@@ -10,12 +10,13 @@ const ROUNDS: usize = 5;
 #[test]
 fn nothing_is_lost_while_nodes_are_killed_at_random_and_come_back() {
     let fleet = Fleet::start(3);
-    let tally = nothing_is_lost_while(&fleet, Load::default(), || {
+    let tally = nothing_is_lost_while(&fleet, Load::default(), |go_on| {
         let (mut random, mut node) = (Random::new(), 0);
         for _ in 0..ROUNDS {
             node = random.other_than(node, 3);
             fleet.kill(node);
-            std::thread::sleep(std::time::Duration::from_millis(random.next() % 500));
+            // Not always long enough for the others to notice.
+            go_on(random.below(100) as u64);
             fleet.launch(node);
             fleet.wait_ready(node);
         }
@@ -26,9 +27,10 @@ fn nothing_is_lost_while_nodes_are_killed_at_random_and_come_back() {
 #[test]
 fn nothing_is_lost_in_a_rolling_restart() {
     let fleet = Fleet::start(3);
-    let tally = nothing_is_lost_while(&fleet, Load::default(), || {
+    let tally = nothing_is_lost_while(&fleet, Load::default(), |go_on| {
         for node in fleet.all() {
             fleet.stop(node);
+            go_on(30);
             fleet.launch(node);
             fleet.wait_ready(node);
         }
@@ -39,10 +41,11 @@ fn nothing_is_lost_in_a_rolling_restart() {
 #[test]
 fn nothing_is_lost_when_a_minority_dies_at_once() {
     let fleet = Fleet::start(5);
-    nothing_is_lost_while(&fleet, Load::default(), || {
+    nothing_is_lost_while(&fleet, Load::default(), |go_on| {
         for node in [1, 3] {
             fleet.kill(node);
         }
+        go_on(200);
         for node in [3, 1] {
             fleet.launch(node);
         }

@@ -14,7 +14,7 @@ const SHORT: Duration = Duration::from_secs(2);
 #[test]
 fn nothing_is_lost_while_a_node_is_cut_off_from_all_others() {
     let (fleet, relay) = Fleet::start_relayed(3);
-    nothing_is_lost_while(&fleet, Load::default(), || {
+    nothing_is_lost_while(&fleet, Load::default(), |_| {
         relay.set_around(2, Way::Gone);
         std::thread::sleep(LONG);
         relay.heal();
@@ -24,7 +24,7 @@ fn nothing_is_lost_while_a_node_is_cut_off_from_all_others() {
 #[test]
 fn nothing_is_lost_while_a_node_hears_another_that_does_not_hear_it() {
     let (fleet, relay) = Fleet::start_relayed(3);
-    nothing_is_lost_while(&fleet, Load::default(), || {
+    nothing_is_lost_while(&fleet, Load::default(), |_| {
         for pause in [SHORT, LONG] {
             relay.set(0, 1, Way::Gone);
             std::thread::sleep(pause);
@@ -36,7 +36,7 @@ fn nothing_is_lost_while_a_node_hears_another_that_does_not_hear_it() {
 #[test]
 fn nothing_is_lost_while_links_are_slow_and_cut_again_and_again() {
     let (fleet, relay) = Fleet::start_relayed(3);
-    nothing_is_lost_while(&fleet, Load::default(), || {
+    nothing_is_lost_while(&fleet, Load::default(), |_| {
         for from in fleet.all() {
             relay.set(from, (from + 1) % 3, Way::Slow(Duration::from_millis(40)));
         }

@@ -9,7 +9,7 @@ use crate::traffic::{Load, nothing_is_lost_while};
 
 fn stand_still(pause: Duration) {
     let fleet = Fleet::start(3);
-    let tally = nothing_is_lost_while(&fleet, Load::default(), || {
+    let tally = nothing_is_lost_while(&fleet, Load::default(), |_| {
         fleet.signal(1, Signal::STOP);
         std::thread::sleep(pause);
         fleet.signal(1, Signal::CONT);

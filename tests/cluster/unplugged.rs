@@ -110,7 +110,7 @@ fn nothing_is_lost_while_a_machine_is_unplugged() {
     let dir = TempDir::new();
     let key = dir.write("key", "a secret of the cluster's");
     let fleet = Fleet::start_at(network.places(), &["--cluster-key-file", &key]);
-    nothing_is_lost_while(&fleet, Load::default(), || {
+    nothing_is_lost_while(&fleet, Load::default(), |_| {
         network.plug(1, "down");
         std::thread::sleep(UNPLUGGED);
         network.plug(1, "up");
