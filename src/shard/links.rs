@@ -39,6 +39,7 @@ impl Shard {
     /// Makes this node one of a cluster's.
     pub fn join_cluster(&mut self, setup: Setup, now: Now) {
         self.queue.set_replicated(true);
+        self.queue.set_planted(setup.planted);
         self.links = Some(Box::new(Links {
             cluster: Cluster::new(setup, now),
             staged: Staged::default(),
@@ -150,8 +151,8 @@ impl Shard {
     }
 
     /// Whether an origin is a member's, of which something may be on its way.
-    pub(super) fn is_live_origin(&self, origin: Origin) -> bool {
-        self.links.as_ref().is_some_and(|links| links.cluster.is_live(origin))
+    pub(super) fn expects(&self, origin: Origin) -> bool {
+        self.links.as_ref().is_some_and(|links| links.cluster.expects(origin))
     }
 
     /// Whether what is unknown here is unknown everywhere.
