@@ -179,7 +179,7 @@ mod tests {
         let lines: Vec<&str> = shown.lines().collect();
         assert_eq!(lines.len(), 5);
         assert!(lines[2].starts_with("| delay at another node, 50,000 entries/s, p99, ms"), "{shown}");
-        assert!(lines[2].ends_with("| 0.20 (0.10–0.40) |"), "{shown}");
+        assert!(lines[2].ends_with(" 0.20 (0.10–0.40) |"), "{shown}");
         assert!(lines[3].ends_with("2,000,000 (1,000,000–3,000,000) |"), "{shown}");
     }
 }

@@ -157,7 +157,9 @@ mod tests {
         };
         assert!(take(2, 0) && take(2, 1));
         assert!(!take(2, 1) && !take(3, 0));
-        assert_eq!((follower.followed.received, follower.followed.delays.max()), (2, 3_000));
+        assert_eq!(follower.followed.received, 2);
+        // To three digits.
+        assert!((2_990..3_010).contains(&follower.followed.delays.max()));
         assert!(follower.take(b"{\"gap\":true}", Instant::now()).is_err());
     }
 }
