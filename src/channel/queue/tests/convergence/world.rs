@@ -220,12 +220,12 @@ impl World {
     }
 
     fn advance(&mut self, ms: u64, proposes: [bool; NODES]) {
-        for node in 0..NODES {
+        for (node, proposes) in proposes.into_iter().enumerate() {
             self.nows[node] = self.nows[node].plus_ms(ms);
             let (queue, now) = (&mut self.queues[node], self.nows[node]);
             expire(queue, now);
             for overdue in queue.take_overdue() {
-                if proposes[node] {
+                if proposes {
                     queue.propose_expiry(overdue.name.as_str(), now);
                 } else {
                     queue.postpone_expiry(overdue.name.as_str(), 500, now);
