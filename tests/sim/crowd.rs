@@ -6,9 +6,9 @@ use crate::plan::Plan;
 use crate::world::World;
 
 /// How long all nodes have for finding each other, in milliseconds.
-const GATHER_MS: Ms = 60_000;
+const GATHER_MS: Ms = 20_000;
 /// For how long they are watched while nobody publishes, in milliseconds.
-const IDLE_MS: Ms = 30_000;
+const IDLE_MS: Ms = 10_000;
 /// What is published under load.
 const PUBLICATIONS: u64 = 1_000;
 /// The load takes no longer than this, in milliseconds.
@@ -33,7 +33,8 @@ pub fn figure(nodes: usize) -> bool {
     show("load", load, nodes, seconds);
     let each = |bytes: u64| bytes as f64 / PUBLICATIONS as f64 / nodes as f64;
     println!(
-        "sim: {PUBLICATIONS} publications: {:.0} bytes on links and {:.1} in datagrams for each of them and each node",
+        "sim: {PUBLICATIONS} publications, {:.0} a second: {:.0} bytes on links and {:.1} in datagrams for each of them and each node",
+        PUBLICATIONS as f64 / seconds,
         each(load.link_bytes),
         each(load.datagram_bytes)
     );

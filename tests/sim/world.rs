@@ -134,6 +134,7 @@ impl World {
             self.scene.net.agenda.at(fault.at, Event::Fault { index });
         }
         self.scene.net.agenda.at(plan.heal_ms, Event::Heal);
+        self.finish_ticks();
     }
 
     /// Runs until everything has settled, or something is wrong.
