@@ -24,9 +24,12 @@ use std::collections::BinaryHeap;
 use slab::Slab;
 use smallvec::SmallVec;
 
+pub use self::applying::{Applied, Fates};
 use self::eviction::EvictionOrder;
+pub use self::installing::{Staged, Unfit};
 use self::names::Names;
 use self::retirement::Retirement;
+pub use self::snapshotting::Snapshot;
 use self::tombstones::Tombstones;
 use super::channel::{Birth, Channel};
 use super::entry::Entry;

@@ -149,7 +149,7 @@ impl Shard {
             After::Cursor(cursor) => cursor,
         };
         let (head, own) = (self.queue.head(), self.queue.origin());
-        let known = cursor.seen.iter().any(|(origin, _)| origin == own || head.seq(origin) > 0);
+        let known = cursor.seen.iter().any(|(origin, _)| origin == own || self.queue.known(origin) > 0);
         let forged = cursor.seen.seq(own) > head.seq(own);
         if cursor.tag != self.settings.tag || forged || !known && !cursor.seen.is_empty() {
             Start { after: None, reset: true }
@@ -435,7 +435,8 @@ impl Shard {
                 Some(answer) => answer,
                 None => {
                     let name = closed.name.as_str();
-                    let reading = Reading { examined: self.queue.head().clone(), ..Reading::default() };
+                    // What the command brought besides may stand in a channel of the same name.
+                    let reading = Reading { examined: self.base.clone(), ..Reading::default() };
                     let notices = Notices { closed: &[name], ..Notices::default() };
                     *shared.insert(self.add_answer(&reading, &[name], notices))
                 }

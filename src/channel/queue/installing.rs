@@ -141,8 +141,7 @@ impl MessageQueue {
         // First of all: what is known to be gone is told by how it compares with the head.
         for (origin, seq) in staged.head.iter() {
             self.head.raise(origin, seq.max(own.seq(origin)));
-            self.retirement.remove(origin);
-            self.retirement.hear(origin, now.tick);
+            self.revive(origin, now.tick);
         }
         self.install_tombstones(&staged.tombstones, now);
         for channel in &staged.channels {
@@ -294,7 +293,7 @@ impl MessageQueue {
             self.forgotten.raise(origin, seq);
             self.channels.iter_mut().for_each(|(_, channel)| channel.after_forgetting = true);
         }
-        self.retire(retired, Some(staged.retirement.clone()));
+        self.retire(retired, staged.retirement.clone());
     }
 
     fn install_keys(&mut self, keys: Vec<(Box<str>, First, u64)>, head: &VersionVector, now: Now) {
