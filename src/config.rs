@@ -8,6 +8,7 @@
 //! consistent in itself; nobody checks it a second time.
 
 mod file;
+pub mod network;
 mod table;
 mod value;
 
@@ -17,6 +18,8 @@ use std::path::{Path, PathBuf};
 use log::LevelFilter;
 
 use crate::error::StartError;
+use crate::ids::NodeId;
+use network::Network;
 pub use table::{Row, TABLE, help_table, markdown_table, nearest, row};
 pub use value::edits;
 
@@ -36,6 +39,11 @@ pub struct Config {
     pub listen: Vec<String>,
     /// Addresses of the publisher's listener, `host:port`; at least one. Keep them private.
     pub publish_listen: Vec<String>,
+    /// Addresses of public listeners where every connection must begin with a PROXY header,
+    /// `host:port`; may be none.
+    pub proxy_listen: Vec<String>,
+    /// Whose word about the client is taken, be it a PROXY header or `X-Forwarded-For`.
+    pub trusted_proxies: Vec<Network>,
     /// A file that is written once all listeners are bound, with their addresses.
     pub ready_file: Option<PathBuf>,
     /// What is logged: this level and the graver ones.
@@ -62,6 +70,8 @@ pub struct Config {
     pub body_bytes_max: usize,
     /// Connections that may be open at once; 0 is what the descriptor limit allows.
     pub connections_max: usize,
+    /// Polls that one client may have held or being answered at once; 0 is any number.
+    pub polls_per_client_max: usize,
     /// Whether a channel must be created before it is used.
     pub existing_only: bool,
     /// Origins that browsers may poll from (CORS): `*` alone, or `scheme://host[:port]`, in lower case.
@@ -74,6 +84,16 @@ pub struct Config {
     pub drain_s: u64,
     /// The cluster's name; cursors of another cluster are told apart by it.
     pub cluster_name: String,
+    /// Where other nodes reach this one, `host:port`, both TCP and UDP; none for a node by itself.
+    pub cluster_listen: Option<String>,
+    /// The address that other nodes are told; none is the one that is bound.
+    pub cluster_advertise: Option<String>,
+    /// Nodes to begin with, `host:port`; the others are learnt from them.
+    pub peers: Vec<String>,
+    /// A file with the secret that all nodes of the cluster share.
+    pub cluster_key_file: Option<PathBuf>,
+    /// This node's name, the same after a restart; none is the advertised address.
+    pub node_id: Option<NodeId>,
 }
 
 impl Default for Config {
@@ -129,15 +149,59 @@ impl Config {
         if self.cors_origins.len() > 1 && self.cors_origins.iter().any(|origin| origin == "*") {
             return Err("\"cors-origin\" is either \"*\" alone or a list of origins".into());
         }
+        self.check_cluster()?;
         self.check_addresses()
+    }
+
+    /// What only a cluster needs is a mistake where there is none.
+    fn check_cluster(&self) -> Result<(), String> {
+        let needing = [
+            ("cluster-advertise", self.cluster_advertise.is_some()),
+            ("peer", !self.peers.is_empty()),
+            ("cluster-key-file", self.cluster_key_file.is_some()),
+            ("node-id", self.node_id.is_some()),
+        ];
+        if let Some((name, _)) = needing.iter().find(|(_, given)| *given && self.cluster_listen.is_none()) {
+            return Err(format!("\"{name}\" is for a cluster and needs \"cluster-listen\""));
+        }
+        let advertised = self.cluster_advertise.iter().map(|address| ("cluster-advertise", address));
+        let mut told = advertised.chain(self.peers.iter().map(|address| ("peer", address)));
+        match told.find(|(_, address)| value::is_any_port(address)) {
+            Some((name, address)) => {
+                Err(format!("\"{name}\" needs a port that others know, not \"{address}\""))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Takes over the cluster's settings of the configuration that a node runs with, since none
+    /// of them can change before a restart; tells whether they differed.
+    pub fn keep_cluster(&mut self, running: &Config) -> bool {
+        let kept = Config {
+            cluster_name: running.cluster_name.clone(),
+            cluster_listen: running.cluster_listen.clone(),
+            cluster_advertise: running.cluster_advertise.clone(),
+            peers: running.peers.clone(),
+            cluster_key_file: running.cluster_key_file.clone(),
+            node_id: running.node_id.clone(),
+            ..self.clone()
+        };
+        let differed = *self != kept;
+        *self = kept;
+        differed
     }
 
     /// An address that stands twice would only fail later, as a puzzling "in use".
     fn check_addresses(&self) -> Result<(), String> {
-        let all: Vec<&String> = self.listen.iter().chain(&self.publish_listen).collect();
+        let public = self.listen.iter().chain(&self.proxy_listen);
+        let all = public.chain(&self.publish_listen).chain(&self.cluster_listen);
+        let all: Vec<&String> = all.collect();
         for (index, address) in all.iter().enumerate() {
-            if !address.ends_with(":0") && all[..index].contains(address) {
-                return Err(format!("\"{address}\" stands twice in \"listen\" and \"publish-listen\""));
+            if !value::is_any_port(address) && all[..index].contains(address) {
+                return Err(format!(
+                    "\"{address}\" stands twice in \"listen\", \"publish-listen\", \"proxy-listen\" \
+                     and \"cluster-listen\""
+                ));
             }
         }
         Ok(())
@@ -148,6 +212,8 @@ impl Config {
         Config {
             listen: Vec::new(),
             publish_listen: Vec::new(),
+            proxy_listen: Vec::new(),
+            trusted_proxies: Vec::new(),
             ready_file: None,
             log_level: LevelFilter::Off,
             poll_timeout_s: 0,
@@ -161,12 +227,18 @@ impl Config {
             memory_bytes_max: 0,
             body_bytes_max: 0,
             connections_max: 0,
+            polls_per_client_max: 0,
             existing_only: false,
             cors_origins: Vec::new(),
             publish_token_file: None,
             subscribe_key_file: None,
             drain_s: 0,
             cluster_name: String::new(),
+            cluster_listen: None,
+            cluster_advertise: None,
+            peers: Vec::new(),
+            cluster_key_file: None,
+            node_id: None,
         }
     }
 }

@@ -104,6 +104,8 @@ refusals! {
     AckInvalid = 400 KeepAlive "\"ack\" is one of local, one, quorum.",
     /// `ack=one` without another node.
     AckUnreachable = 503 KeepAlive "No other node is there to acknowledge.",
+    /// The acknowledgement did not come in time.
+    AckTimeout = 503 KeepAlive "Published, but too few other nodes acknowledged in time; send it again with the same Idempotency-Key.",
     /// An Idempotency-Key that is empty, too long or not printable ASCII.
     KeyInvalid = 400 KeepAlive "An Idempotency-Key is 1 to 128 printable characters.",
     /// A Content-Type that is too long or not a media type.
@@ -130,6 +132,8 @@ refusals! {
     Forbidden = 403 KeepAlive "The token does not allow these channels.",
 
     // We are full or going.
+    /// The client has as many polls held or being answered as the operator lets it.
+    PollsTooMany = 429 KeepAlive "This client has as many polls at once as it may.",
     /// The memory cap is reached and nothing is left to shed.
     Overloaded = 503 Close "This node is at its memory limit.",
 }

@@ -36,6 +36,41 @@ impl ConnId {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Origin(pub u64);
 
+impl Origin {
+    /// Its text: sixteen hexadecimal digits, in lower case.
+    pub fn digits(self) -> [u8; 16] {
+        hexadecimal(self.0)
+    }
+
+    /// The inverse of [`Origin::digits`]; `None` for any other text.
+    pub fn from_digits(text: &[u8]) -> Option<Origin> {
+        let digits: &[u8; 16] = text.try_into().ok()?;
+        let number = digits.iter().try_fold(0_u64, |number, digit| {
+            let value = match digit {
+                b'0'..=b'9' => digit - b'0',
+                b'a'..=b'f' => digit - b'a' + 10,
+                _ => return None,
+            };
+            Some(number << 4 | u64::from(value))
+        })?;
+        Some(Origin(number))
+    }
+}
+
+/// Sixteen digits, eight at a time: each half's nibbles are spread over the bytes of one
+/// word, where those above nine are told by the carry of an addition of six.
+fn hexadecimal(number: u64) -> [u8; 16] {
+    let eight = |half: u64| {
+        let pairs = (half | half << 16) & 0x0000_ffff_0000_ffff;
+        let bytes = (pairs | pairs << 8) & 0x00ff_00ff_00ff_00ff;
+        let nibbles = (bytes | bytes << 4) & 0x0f0f_0f0f_0f0f_0f0f;
+        let letters = (nibbles + 0x0606_0606_0606_0606) >> 4 & 0x0101_0101_0101_0101;
+        nibbles + 0x3030_3030_3030_3030 + letters * u64::from(b'a' - b'0' - 10)
+    };
+    let digits = u128::from(eight(number >> 32)) << 64 | u128::from(eight(number & 0xffff_ffff));
+    digits.to_be_bytes()
+}
+
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:016x}", self.0)
@@ -150,6 +185,8 @@ impl fmt::Display for ChannelName {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -177,5 +214,23 @@ mod tests {
     fn a_message_id_reads_origin_dash_seq() {
         let id = MessageId { origin: Origin(0xab), seq: 12 };
         assert_eq!(id.to_string(), "00000000000000ab-12");
+    }
+
+    #[test]
+    fn an_origin_has_one_text() {
+        for bad in ["", "0", "00000000000000AB", "0x000000000000ab", "00000000000000ab0", "0000000 000000ab"]
+        {
+            assert_eq!(Origin::from_digits(bad.as_bytes()), None, "{bad}");
+        }
+    }
+
+    proptest! {
+        /// Beside the fast code, the standard library's.
+        #[test]
+        fn an_origin_s_digits_are_what_the_standard_library_writes(number: u64) {
+            let origin = Origin(number);
+            prop_assert_eq!(origin.digits().to_vec(), format!("{number:016x}").into_bytes());
+            prop_assert_eq!(Origin::from_digits(&origin.digits()), Some(origin));
+        }
     }
 }

@@ -24,6 +24,13 @@ pub const CHUNK_EXTENSION_BYTES_MAX: usize = 16 * 1024;
 /// Trailer fields of one body, in bytes.
 pub const TRAILER_BYTES_MAX: usize = 16 * 1024;
 
+/// A PROXY header, in bytes: what the smallest permitted TCP segment carries.
+pub const PROXY_BYTES_MAX: usize = 536;
+/// A PROXY header of version 1, in bytes with its line end.
+pub const PROXY_LINE_BYTES_MAX: usize = 107;
+/// Hops of `X-Forwarded-For` that are looked at.
+pub const FORWARDED_HOPS_MAX: usize = 32;
+
 /// A message's Content-Type, in bytes.
 pub const CONTENT_TYPE_BYTES_MAX: usize = 128;
 /// An Idempotency-Key, in bytes.
@@ -69,6 +76,8 @@ pub const IDEMPOTENCY_KEYS_MAX: usize = 100_000;
 pub const POLL_TIMEOUT_S_MAX: u64 = 600;
 /// The longest life of a message or an idle channel, in seconds: a year.
 pub const TTL_S_MAX: u64 = 366 * 86_400;
+/// The same in milliseconds, as nodes tell it each other.
+pub const TTL_MS_MAX: u64 = TTL_S_MAX * 1000;
 /// A poll's time-out is cut by up to this share (a tenth), so that polls that
 /// began together do not end together; never below [`JITTER_FROM_S`].
 pub const JITTER_DIVISOR: u64 = 10;
@@ -109,6 +118,27 @@ pub const OUTPUT_BYTES_MAX: usize = 256 * 1024;
 /// A body while it arrives may be buffered up to this, in bytes, whatever the configuration says.
 pub const BODY_BYTES_MAX: usize = 64 * 1024 * 1024;
 
+// -- The cluster: what a link may carry ----------------------------------------
+
+/// A frame between nodes, in bytes: a message's body, its meta, the header.
+pub const FRAME_BYTES_MAX: usize = BODY_BYTES_MAX + 64 * 1024 + 12;
+/// A frame of a peer that has not proven itself yet, in bytes.
+pub const HANDSHAKE_BYTES_MAX: usize = 4 * 1024;
+/// Origins in one vector between nodes.
+pub const DIGEST_ORIGINS_MAX: usize = 4_096;
+/// A list of origins and their numbers as text, in bytes: about twice what one of
+/// [`DIGEST_ORIGINS_MAX`] takes.
+pub const DIGEST_BYTES_MAX: usize = DIGEST_ORIGINS_MAX * 96;
+/// The highest number of an entry: what every JSON reader can hold (RFC 8259 §6), enough for
+/// 285 years at a million entries a second.
+pub const SEQ_MAX: u64 = (1 << 53) - 1;
+/// Features that a node may name when it says who it is.
+pub const FEATURES_MAX: usize = 16;
+/// A feature's name, in bytes.
+pub const FEATURE_BYTES_MAX: usize = 32;
+/// What a node says at the end of a link, in bytes.
+pub const BYE_REASON_BYTES_MAX: usize = 256;
+
 // -- The reactor: bounded work per tick ----------------------------------------
 
 /// Events taken from the kernel at once.
@@ -131,6 +161,18 @@ pub const ACCEPT_PAUSE_MS: u64 = 50;
 pub const WARNING_MS: u64 = 1_000;
 /// Idle connections closed at once to make room.
 pub const EVICTIONS_PER_TICK: usize = 64;
+/// Callers accepted on the cluster's listener per tick.
+pub const LINK_ACCEPTS_PER_TICK: usize = 16;
+/// Connections to other nodes begun per tick.
+pub const DIALS_PER_TICK: usize = 16;
+/// Writes per link and round, of which a tick has two.
+pub const LINK_WRITES_PER_TICK: usize = 8;
+/// Datagrams received per tick, and sent per round.
+pub const DATAGRAMS_PER_TICK: usize = 256;
+/// A datagram that is received, in bytes: what a network carries in one piece. Longer ones are dropped.
+pub const DATAGRAM_RECEIVED_BYTES_MAX: usize = 1_500;
+/// How often a port is tried that must be free for both TCP and UDP.
+pub const CLUSTER_BIND_TRIES: usize = 8;
 /// Connections waiting in a listener's queue.
 pub const LISTEN_BACKLOG: i32 = 4_096;
 /// Descriptors kept back for listeners, logs and files.
@@ -161,6 +203,8 @@ pub const SPARE_BYTES_MAX: usize = 4 * 1024;
 pub const DRAIN_IDLE_MS: u64 = 1_000;
 /// At the end of a drain, whoever was just accepted is served for this long, in milliseconds.
 pub const DRAIN_LAST_MS: u64 = 250;
+/// How long a stopping node goes on sending to its peers what they do not have, in milliseconds.
+pub const DRAIN_LINKS_MS: u64 = 2_000;
 /// Held polls are released this often, in milliseconds.
 pub const DRAIN_STEP_MS: u64 = 50;
 /// Expired messages are dropped at most this much later, in milliseconds; until then
@@ -168,6 +212,63 @@ pub const DRAIN_STEP_MS: u64 = 50;
 pub const EXPIRY_SLACK_MS: u64 = 1_000;
 /// The shortest key: as long as the hash (RFC 7518 §3.2).
 pub const TOKEN_KEY_BYTES_MIN: usize = 32;
+
+// -- The cluster -----------------------------------------------------------------
+
+/// What a log entry costs beside its frame, in bytes.
+pub const LOG_FRAME_OVERHEAD_BYTES: usize = 48;
+/// The logs of all origins on one node, in bytes; at most an eighth of its memory.
+pub const LOG_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// A peer is told what is new here this often, in milliseconds.
+pub const DIGEST_MS: u64 = 200;
+/// …and if nothing is, that we live, in milliseconds.
+pub const HEARTBEAT_MS: u64 = 1_000;
+/// A link from which nothing comes for this long is cut, in milliseconds.
+pub const LINK_SILENT_MS: u64 = 5_000;
+/// A link's output buffer is filled up to this, in bytes.
+pub const LINK_OUTPUT_BYTES: usize = 128 * 1024;
+/// Requests for missing entries that wait on one link.
+pub const PULLS_SERVED_MAX: usize = 64;
+/// Entries asked for at once.
+pub const PULL_ENTRIES_MAX: u64 = 10_000;
+/// Without progress for this long, missing entries are asked for again, of another peer, in milliseconds.
+pub const PULL_MS: u64 = 500;
+/// Entries that are held because one before them is missing.
+pub const EARLY_ENTRIES_MAX: usize = 1_024;
+/// …and their bytes.
+pub const EARLY_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// What is to be done for the cluster is looked for this often, in milliseconds.
+pub const CLUSTER_STEP_MS: u64 = 50;
+/// A handshake must be done by then, in milliseconds.
+pub const HANDSHAKE_MS: u64 = 2_000;
+/// A connection to a peer must stand by then, in milliseconds.
+pub const LINK_DIAL_MS: u64 = 3_000;
+/// A refused peer has this long to read why, in milliseconds.
+pub const LINK_ENDING_MS: u64 = 1_000;
+/// Links of one node.
+pub const LINKS_MAX: usize = 1_024;
+/// Links that have not yet proved to belong.
+pub const LINKS_UNPROVEN_MAX: usize = 64;
+/// A peer is called again after this long at first, in milliseconds.
+pub const DIAL_MS_MIN: u64 = 200;
+/// …and after this long at most, in milliseconds.
+pub const DIAL_MS_MAX: u64 = 5_000;
+/// A peer that should call us is called after this long, in milliseconds.
+pub const DIAL_PATIENCE_MS: u64 = 2_000;
+/// A node that cannot reach those that it was told of begins without them, in milliseconds.
+pub const JOIN_MS: u64 = 3_000;
+/// A node that cannot get what others say that they have serves without it, in milliseconds.
+pub const JOIN_MS_MAX: u64 = 60_000;
+/// A snapshot of which nothing comes for this long is given up, in milliseconds.
+pub const SNAPSHOT_SILENT_MS: u64 = 5_000;
+/// Pieces of a snapshot are made this many bytes at a time.
+pub const PIECES_BYTES: usize = 128 * 1024;
+/// A channel's expiry is proposed this much later by each next node in rank, in milliseconds.
+pub const EXPIRY_PATIENCE_MS: u64 = 5_000;
+/// Dead origins are looked for this often, in milliseconds.
+pub const RETIRE_MS: u64 = 10_000;
+/// A publisher waits at most this long for other nodes, in milliseconds.
+pub const ACK_MS_MAX: u64 = 5_000;
 
 // -- Files and the terminal ----------------------------------------------------
 
@@ -181,6 +282,8 @@ pub const RECONNECT_MS_MAX: u64 = 10_000;
 pub const CLIENT_ANSWER_BYTES_MAX: usize = 256 * 1024 * 1024;
 /// A node's name, in bytes.
 pub const NODE_ID_BYTES_MAX: usize = 64;
+/// The shortest cluster key, in bytes.
+pub const CLUSTER_KEY_BYTES_MIN: usize = 16;
 /// A cluster's name, in bytes.
 pub const CLUSTER_NAME_BYTES_MAX: usize = 64;
 /// The largest size that can be configured: a TiB, far beyond any node's memory.
@@ -202,7 +305,56 @@ pub const CLIENT_WRITE_MS_MAX: u64 = 30_000;
 /// How much longer than the poll itself its answer may take, in seconds.
 pub const CLIENT_ANSWER_GRACE_S: u64 = 15;
 
+// -- Cluster: who belongs to it (SWIM) -------------------------------------------
+
+/// A datagram between nodes, in bytes: fits in any network's packet (RFC 8085 §3.2).
+pub const DATAGRAM_BYTES_MAX: usize = 1_400;
+/// Datagrams that wait to be sent; what comes on top is lost, as datagrams may be.
+pub const DATAGRAMS_QUEUED_MAX: usize = 1_024;
+/// Nodes that are known, also those that are gone.
+pub const MEMBERS_MAX: usize = 1_024;
+/// One other node is asked for a sign of life this often, in milliseconds.
+pub const PROBE_MS: u64 = 1_000;
+/// An answer that takes longer is sought through other nodes, in milliseconds.
+pub const PROBE_ANSWER_MS: u64 = 300;
+/// So many other nodes help with that, and are told of news at once.
+pub const PROBE_HELPERS: usize = 3;
+/// A suspected node that says nothing for this long is down, in milliseconds.
+pub const SUSPECT_MS: u64 = 3_000;
+/// News are told this often while there are any, in milliseconds.
+pub const GOSSIP_MS: u64 = 300;
+/// Nodes that are told each time.
+pub const GOSSIP_MEMBERS: usize = 3;
+/// A node tells the same news this often at most.
+pub const GOSSIP_TOLD_MAX: u8 = 10;
+/// Another node is asked for its members this often, in milliseconds.
+pub const ANNOUNCE_MS: u64 = 10_000;
+/// Nodes that are down are called this often, in milliseconds.
+pub const ANNOUNCE_DOWN_MS: u64 = 5_000;
+/// So many of them each time.
+pub const ANNOUNCE_DOWN_MEMBERS: usize = 2;
+/// A node that nobody talks to calls those that it heard of this often, in milliseconds.
+pub const SEEK_MS: u64 = 2_000;
+/// So many of them each time.
+pub const SEEK_CALLS_MAX: usize = 8;
+/// A node that has company calls a seed that is missing only every so many times.
+pub const SEEKS_WHEN_SETTLED: u64 = 15;
+/// How long a node that is down is shown, in milliseconds.
+pub const MEMBER_KEPT_MS: u64 = 600_000;
+/// How long a node that is down is called, in milliseconds: so long may a partition last.
+pub const MEMBER_CALLED_MS: u64 = 86_400_000;
+/// A node that is said to be down comes back as a new life this often at most, in milliseconds.
+pub const RENEW_MS_MIN: u64 = 1_000;
+/// Timers this late, in milliseconds, mean that the process stood still.
+pub const STANDSTILL_MS: u64 = 2_000;
+/// Nodes that are told by one that leaves.
+pub const LEAVE_TOLD_MAX: usize = 64;
+
 const _: () = {
+    assert!(PROBE_ANSWER_MS * 3 < PROBE_MS, "there is time to ask others before the next probe");
+    assert!(SUSPECT_MS > GOSSIP_MS * 4, "a suspected node has time to object");
+    assert!(MEMBER_KEPT_MS < MEMBER_CALLED_MS);
+    assert!(DATAGRAM_BYTES_MAX > 8 * (NODE_ID_BYTES_MAX + 64), "any header fits, and some members");
     assert!(HEAD_BYTES_MAX < SCRATCH_BYTES, "a head fits in one read");
     assert!(HEADER_FIELDS_MAX * 4 < HEADER_BYTES_MAX);
     assert!(CHUNK_SIZE_DIGITS_MAX <= 16, "a chunk size fits in 64 bits");
@@ -215,6 +367,18 @@ const _: () = {
         "the largest cursor can be read back"
     );
     assert!(LINGER_MS < HEAD_MS_MAX);
+    assert!(
+        CHANNELS_PER_REQUEST_MAX * (CHANNEL_NAME_BYTES_MAX + 16)
+            + 2 * (CONTENT_TYPE_BYTES_MAX + IDEMPOTENCY_KEY_BYTES_MAX)
+            + 512
+            < 64 * 1024,
+        "the largest entry's meta fits in its frame"
+    );
+    assert!(
+        6 * CLUSTER_NAME_BYTES_MAX + NODE_ID_BYTES_MAX + FEATURES_MAX * (6 * FEATURE_BYTES_MAX + 3) + 256
+            < HANDSHAKE_BYTES_MAX,
+        "whoever names himself at length is still understood"
+    );
     assert!(JITTER_FROM_S / JITTER_DIVISOR >= 1);
     assert!(ANSWER_BYTES_MAX <= BODY_BYTES_MAX);
     assert!(POLL_TIMEOUT_S_MAX < u16::MAX as u64, "a time-out class fits in 16 bits");

@@ -35,6 +35,10 @@ counters! {
     requests "Requests of any kind.",
     /// Requests answered with a status of 400 or above.
     requests_refused "Requests answered with a status of 400 or above.",
+    /// Polls refused because their client had as many as it may.
+    requests_limited "Polls refused with 429 because their client had as many as it may.",
+    /// Connections closed at the proxies' listener.
+    proxies_refused "Connections to the proxies' listener closed: not of a trusted network, or without a PROXY header.",
     /// Polls that were let in.
     polls "Polls received.",
     /// Polls answered at once from the cache.
@@ -51,6 +55,8 @@ counters! {
     publications_repeated "Publications recognised by their Idempotency-Key.",
     /// Answers that told of a gap.
     gaps "Answers that told of messages no longer cached.",
+    /// Entries of other nodes that were dropped: their channel was closed, or there was no room.
+    entries_dropped "Entries of other nodes dropped: channel closed, or no room.",
     /// Bytes read from sockets.
     received_bytes "Bytes received.",
     /// Bytes written to sockets.

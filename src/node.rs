@@ -1,6 +1,7 @@
 //! A node: its listeners, its shard's loop, its signals, its beginning and its end.
 //! Wiring and nothing else.
 
+mod cluster;
 pub mod log;
 mod notify;
 mod secrets;
@@ -15,11 +16,12 @@ use ::log::{error, info, warn};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use self::signals::{Signal, Signals};
+use crate::cluster::Setup;
 use crate::config::Config;
 use crate::error::StartError;
 use crate::ids::Origin;
 use crate::limits::DESCRIPTORS_RESERVED;
-use crate::reactor::listen::listen;
+use crate::reactor::listen::{ClusterSockets, listen};
 use crate::reactor::{Reactor, Verdict};
 use crate::resolve::resolve;
 use crate::session::route::Door;
@@ -28,33 +30,54 @@ use crate::time::{Clock, Now};
 
 /// Whether a node could start with this configuration, short of binding its addresses.
 pub fn check(config: &Config) -> Result<(), StartError> {
-    secrets::load(config).map(drop)
+    secrets::load(config)?;
+    cluster::plan(config).map(drop)
 }
 
 /// Runs a node until it is told to stop. `reload` reads the configuration again.
 pub fn serve(config: Config, reload: impl Fn() -> Result<Config, StartError>) -> Result<(), StartError> {
     let keys = Arc::new(secrets::load(&config)?);
+    let cluster_key = secrets::load_cluster_key(&config)?;
+    let plan = cluster::plan(&config)?;
     let connections_max = raise_descriptor_limit();
     let public = bind("listen", &config.listen)?;
     let publisher = bind("publish-listen", &config.publish_listen)?;
+    let proxied = bind("proxy-listen", &config.proxy_listen)?;
+    let origin = Origin(random());
+    let cluster = plan.map(|plan| join(plan, origin)).transpose()?;
     let signals = Signals::install().map_err(run_error)?;
 
     let clock = Clock::start();
     let settings = Settings::new(&config, connections_max);
-    let shard = Shard::new(settings, keys, Origin(random()), random(), clock.now());
+    let mut shard = Shard::new(settings, keys, origin, random(), clock.now());
+    let sockets = cluster.map(|(sockets, setup)| {
+        shard.join_cluster(setup, clock.now());
+        sockets
+    });
     let mut reactor = Reactor::new(shard, clock).map_err(run_error)?;
+    let others = add_cluster(&mut reactor, sockets)?;
     reactor.watch_orders(signals.stream().map_err(run_error)?).map_err(run_error)?;
     let (public, publisher) =
         (add(&mut reactor, public, Door::Public)?, add(&mut reactor, publisher, Door::Publisher)?);
-    announce(&config, &public, &publisher)?;
+    let proxied = add(&mut reactor, proxied, Door::Proxied)?;
+    announce(&config, &Bound { public, publisher, proxied, cluster: others })?;
 
-    let mut governor =
-        Governor { drain_ms: config.drain_s * 1000, connections_max, signals, reload, at_once: false };
+    let ready_file = config.ready_file.clone();
+    let mut governor = Governor {
+        drain_ms: config.drain_s * 1000,
+        connections_max,
+        signals,
+        reload,
+        running: config,
+        cluster_key,
+        at_once: false,
+    };
     reactor.run(|shard, now| governor.govern(shard, now)).map_err(run_error)?;
     if !governor.at_once {
         reactor.finish().map_err(run_error)?;
+        reactor.flush_links().map_err(run_error)?;
     }
-    if let Some(path) = &config.ready_file {
+    if let Some(path) = &ready_file {
         // It says that this process serves, which is no longer so.
         let _ = std::fs::remove_file(path);
     }
@@ -68,6 +91,9 @@ struct Governor<R> {
     connections_max: usize,
     signals: Signals,
     reload: R,
+    /// What the node was started with.
+    running: Config,
+    cluster_key: Vec<u8>,
     /// It was told a second time.
     at_once: bool,
 }
@@ -93,15 +119,22 @@ impl<R: Fn() -> Result<Config, StartError>> Governor<R> {
         if shard.is_drained(now) { Verdict::Stop } else { Verdict::GoOn }
     }
 
-    /// Limits, keys and the log level anew; a bad file keeps the old ones.
+    /// Limits, keys and the log level anew; a bad file keeps the old ones. The cluster stays.
     fn reload(&mut self, shard: &mut Shard) {
-        let loaded = (self.reload)().and_then(|config| Ok((Arc::new(secrets::load(&config)?), config)));
+        let loaded = (self.reload)().and_then(|mut config| {
+            let differs = config.keep_cluster(&self.running);
+            let differs = differs || secrets::load_cluster_key(&config)? != self.cluster_key;
+            Ok((Arc::new(secrets::load(&config)?), config, differs))
+        });
         match loaded {
-            Ok((keys, config)) => {
+            Ok((keys, config, differs)) => {
                 log::set_level(config.log_level);
                 self.drain_ms = config.drain_s * 1000;
                 shard.reconfigure(Settings::new(&config, self.connections_max), keys);
                 info!("configuration reloaded");
+                if differs {
+                    warn!("the cluster's settings or its key have changed: that needs a restart");
+                }
             }
             Err(reason) => error!("configuration not reloaded: {reason}"),
         }
@@ -136,20 +169,58 @@ fn add(reactor: &mut Reactor, sockets: Vec<TcpListener>, door: Door) -> Result<V
     Ok(addresses)
 }
 
+/// Binds the sockets for other nodes and tells who this one is.
+fn join(plan: cluster::Plan, origin: Origin) -> Result<(ClusterSockets, Setup), StartError> {
+    let sockets = plan.bind()?;
+    let bound = sockets.address().map_err(run_error)?;
+    let setup = plan.setup(bound, origin, random())?;
+    let Setup { node, cluster_name, address, peers, .. } = &setup;
+    let keyed = if setup.key.is_empty() { "without a key" } else { "with a key" };
+    info!(
+        "node {node} of cluster {cluster_name}, {keyed}, reached at {address}; peers to begin with: {}",
+        peers.len()
+    );
+    Ok((sockets, setup))
+}
+
+fn add_cluster(
+    reactor: &mut Reactor,
+    sockets: Option<ClusterSockets>,
+) -> Result<Vec<SocketAddr>, StartError> {
+    let Some(sockets) = sockets else { return Ok(Vec::new()) };
+    let address = sockets.address().map_err(run_error)?;
+    reactor.add_cluster(sockets).map_err(run_error)?;
+    Ok(vec![address])
+}
+
+/// The addresses that a node is reached at.
+struct Bound {
+    public: Vec<SocketAddr>,
+    publisher: Vec<SocketAddr>,
+    /// By proxies that send PROXY headers.
+    proxied: Vec<SocketAddr>,
+    /// None for a node by itself.
+    cluster: Vec<SocketAddr>,
+}
+
 /// Tells everybody who asked that the node serves, and where.
-fn announce(config: &Config, public: &[SocketAddr], publisher: &[SocketAddr]) -> Result<(), StartError> {
-    info!("listening for subscribers on {}, for publishers on {}", join(public), join(publisher));
+fn announce(config: &Config, bound: &Bound) -> Result<(), StartError> {
+    let Bound { public, publisher, proxied, .. } = bound;
+    info!("listening for subscribers on {}, for publishers on {}", list(public), list(publisher));
+    if !proxied.is_empty() {
+        info!("listening for proxies that send PROXY headers on {}", list(proxied));
+    }
     let exposed = publisher.iter().find(|address| !address.ip().is_loopback());
     if let (Some(address), None) = (exposed, &config.publish_token_file) {
         warn!("anyone who reaches {address} may publish: no --publish-token-file is given");
     }
     if let Some(path) = &config.ready_file {
-        write_ready_file(path, public, publisher)
+        write_ready_file(path, bound)
             .map_err(|error| StartError::Run(format!("cannot write {}: {error}", path.display())))?;
     }
     notify::ready();
     let open = config.publish_token_file.is_none() && config.subscribe_key_file.is_none();
-    if let ([public, ..], [publisher, ..]) = (public, publisher)
+    if let ([public, ..], [publisher, ..]) = (public.as_slice(), publisher.as_slice())
         && open
     {
         print_first_steps(local(*public), local(*publisher));
@@ -180,16 +251,18 @@ fn local(mut address: SocketAddr) -> SocketAddr {
 }
 
 /// Written aside and renamed, so that whoever waits for it never reads half of it.
-fn write_ready_file(path: &Path, public: &[SocketAddr], publisher: &[SocketAddr]) -> std::io::Result<()> {
+fn write_ready_file(path: &Path, bound: &Bound) -> std::io::Result<()> {
     // An address has nothing that JSON would escape.
-    let list = |addresses: &[SocketAddr]| {
+    let quoted = |addresses: &[SocketAddr]| {
         addresses.iter().map(|address| format!("\"{address}\"")).collect::<Vec<_>>().join(",")
     };
     let content = format!(
-        "{{\"pid\":{},\"listen\":[{}],\"publish_listen\":[{}]}}",
+        "{{\"pid\":{},\"listen\":[{}],\"publish_listen\":[{}],\"proxy_listen\":[{}],\"cluster_listen\":[{}]}}",
         std::process::id(),
-        list(public),
-        list(publisher)
+        quoted(&bound.public),
+        quoted(&bound.publisher),
+        quoted(&bound.proxied),
+        quoted(&bound.cluster)
     );
     let mut aside = path.as_os_str().to_owned();
     aside.push(".new");
@@ -197,7 +270,7 @@ fn write_ready_file(path: &Path, public: &[SocketAddr], publisher: &[SocketAddr]
     std::fs::rename(&aside, path)
 }
 
-fn join(addresses: &[SocketAddr]) -> String {
+fn list(addresses: &[SocketAddr]) -> String {
     addresses.iter().map(SocketAddr::to_string).collect::<Vec<_>>().join(", ")
 }
 

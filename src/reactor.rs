@@ -2,16 +2,18 @@
 //!
 //! It knows readiness and bytes, and nothing of what they mean: whatever happens is handed
 //! to the [`Shard`], and whatever the shard has to send is sent. One tick: wait; read what is
-//! ready, polls by the handful; let time pass; write; close what is over; accept.
+//! ready, polls by the handful; let time pass; write; close what is over; accept. Links to other
+//! nodes are read before time passes and written to before clients are.
 //!
 //! Every socket is registered once, edge-triggered, for reading; for writing only while it
 //! is blocked. What a tick leaves unfinished stands on our own lists, not the kernel's.
 
+mod links;
 pub mod listen;
 
 use std::fs::File;
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
-use std::net::Shutdown;
+use std::net::{IpAddr, Shutdown};
 use std::ops::Range;
 use std::time::Duration;
 
@@ -20,6 +22,7 @@ use mio::net::{TcpListener, TcpStream, UnixStream};
 use mio::{Events, Interest, Poll, Token};
 use socket2::SockRef;
 
+use self::links::{LINK_BASE, Links};
 use crate::ids::ConnId;
 use crate::limits::{
     ACCEPT_PAUSE_MS, ACCEPTS_PER_TICK, DRAIN_LAST_MS, EVENTS_PER_TICK, EVICTIONS_PER_TICK, GATHERED_BYTES,
@@ -80,6 +83,8 @@ pub struct Reactor {
     /// No accepting before this moment.
     accept_pause: Tick,
     orders: Option<UnixStream>,
+    /// None for a node by itself.
+    links: Option<Links>,
     /// When it was last logged that descriptors are exhausted.
     warned: Option<Tick>,
 }
@@ -108,6 +113,7 @@ impl Reactor {
             reserve: reserve(),
             accept_pause: Tick(0),
             orders: None,
+            links: None,
             warned: None,
         })
     }
@@ -134,20 +140,29 @@ impl Reactor {
     pub fn run(&mut self, mut govern: impl FnMut(&mut Shard, Now) -> Verdict) -> io::Result<()> {
         let mut events = Events::with_capacity(EVENTS_PER_TICK);
         loop {
-            self.wait(&mut events)?;
-            self.now = self.clock.now();
-            for event in &events {
-                self.handle_event(event);
-            }
-            self.hand_over();
-            self.shard.handle_time(self.now);
-            self.serve_listed();
-            self.close_freed();
-            self.accept();
+            self.tick(&mut events)?;
             if govern(&mut self.shard, self.now) == Verdict::Stop {
                 return Ok(());
             }
         }
+    }
+
+    fn tick(&mut self, events: &mut Events) -> io::Result<()> {
+        // What the last tick's requests and orders have left for other nodes.
+        self.write_links();
+        self.wait(events)?;
+        self.now = self.clock.now();
+        for event in &*events {
+            self.handle_event(event);
+        }
+        self.hand_over();
+        self.read_links();
+        self.shard.handle_time(self.now);
+        self.write_links();
+        self.serve_listed();
+        self.close_freed();
+        self.accept();
+        Ok(())
     }
 
     /// The end of a drain: takes in whoever still waits to be accepted, closes the
@@ -177,8 +192,11 @@ impl Reactor {
     /// How long there is nothing to do, if nothing happens.
     fn patience(&self) -> Option<Duration> {
         let paused = self.accept_pause > self.now.tick;
-        let waiting = self.listeners.iter().any(|listener| listener.ready);
-        if self.shard.listed_count() > 0 || waiting && !paused {
+        let links = self.links.as_ref();
+        let waiting =
+            self.listeners.iter().any(|listener| listener.ready) || links.is_some_and(Links::has_callers);
+        let unfinished = self.shard.listed_count() > 0 || links.is_some_and(Links::has_work);
+        if unfinished || waiting && !paused {
             return Some(Duration::ZERO);
         }
         let resume = (waiting && paused).then_some(self.accept_pause);
@@ -192,6 +210,8 @@ impl Reactor {
             self.handle_connection(id, event);
         } else if id.index == ORDERS {
             self.clear_orders();
+        } else if id.index >= LINK_BASE {
+            self.handle_link_event(id.index, event);
         } else if let Some(listener) = self.listeners.get_mut(id.index as usize) {
             listener.ready = true;
         }
@@ -395,6 +415,7 @@ impl Reactor {
         for number in 0..self.listeners.len() {
             self.accept_from(number);
         }
+        self.accept_links();
     }
 
     fn accept_from(&mut self, number: usize) {
@@ -404,9 +425,9 @@ impl Reactor {
                 return;
             }
             match listener.socket.accept() {
-                Ok((stream, _)) => {
+                Ok((stream, peer)) => {
                     let door = listener.door;
-                    self.admit(stream, door);
+                    self.admit(stream, door, peer.ip());
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => listener.ready = false,
                 Err(error) if is_exhausted(&error) => return self.turn_away(number, &error),
@@ -416,13 +437,17 @@ impl Reactor {
         }
     }
 
-    fn admit(&mut self, mut stream: TcpStream, door: Door) {
+    fn admit(&mut self, mut stream: TcpStream, door: Door, peer: IpAddr) {
+        if door == Door::Proxied && !self.shard.admits_proxy(peer, self.now) {
+            return;
+        }
         let Some(id) = self.shard.open(door, self.now) else {
             // Full: idle connections make room for the next, this one is told to come back.
             self.shard.evict_idle(1);
             self.close_freed();
             return tell_full(stream, self.now);
         };
+        self.shard.handle_peer(id, peer);
         let token = Token(id.to_token());
         if self.poll.registry().register(&mut stream, token, Interest::READABLE).is_err() {
             return self.shard.handle_gone(id);
@@ -440,10 +465,7 @@ impl Reactor {
     /// are none, one caller is told by means of the reserve and accepting pauses. Without
     /// the pause the loop would spin on a listener that stays ready.
     fn turn_away(&mut self, number: usize, error: &io::Error) {
-        if self.warned.is_none_or(|warned| self.now.tick.since_ms(warned) >= WARNING_MS) {
-            self.warned = Some(self.now.tick);
-            log::warn!("cannot accept: {error}; idle connections are closed, others told to come back");
-        }
+        self.warn_exhausted(error);
         if self.shard.evict_idle(EVICTIONS_PER_TICK) > 0 {
             return self.close_freed();
         }
@@ -456,6 +478,13 @@ impl Reactor {
         }
         self.reserve = reserve();
         self.accept_pause = self.now.tick.plus_ms(ACCEPT_PAUSE_MS);
+    }
+
+    fn warn_exhausted(&mut self, error: &io::Error) {
+        if self.warned.is_none_or(|warned| self.now.tick.since_ms(warned) >= WARNING_MS) {
+            self.warned = Some(self.now.tick);
+            log::warn!("cannot accept: {error}; idle connections are closed, others told to come back");
+        }
     }
 }
 

@@ -9,5 +9,6 @@ pub mod access;
 pub mod answer;
 pub mod peer;
 pub mod publisher;
+pub mod roster;
 pub mod route;
 pub mod subscriber;

@@ -3,8 +3,8 @@
 //!
 //! Pure: no socket, no clock, no thread. The reactor drives it:
 //!
-//! 1. [`Shard::open`] for a new connection, then what happens to it:
-//!    [`Shard::handle_input`], [`Shard::handle_end_of_input`], [`Shard::handle_gone`].
+//! 1. [`Shard::open`] for a new connection and [`Shard::handle_peer`] for its address, then what
+//!    happens to it: [`Shard::handle_input`], [`Shard::handle_end_of_input`], [`Shard::handle_gone`].
 //! 2. [`Shard::handle_time`] once per tick.
 //! 3. For each connection that input was handled for, and for each that
 //!    [`Shard::poll_listed`] names: send what [`Shard::output`] has, tell how much went by
@@ -15,7 +15,9 @@
 //! Invariants: a connection in state Held or HeldWide has examined everything up to the
 //! queue's head; whatever a command changed is delivered before the next is executed.
 
+mod acknowledge;
 pub mod answers;
+mod clients;
 pub mod connection;
 mod drain;
 mod input;
@@ -32,12 +34,15 @@ use std::sync::Arc;
 use slab::Slab;
 
 use self::answers::Answers;
+use self::clients::Clients;
 use self::connection::{Connection, Marks, NOWHERE, Side, State};
 use self::drain::Drain;
+use self::links::Links;
 use self::polls::WidePoll;
 use self::timers::{Class, Timers};
 use crate::channel::queue::{Bounds, MessageQueue};
 use crate::config::Config;
+use crate::config::network::Network;
 use crate::cursor::{ClusterTag, VersionVector};
 use crate::ids::{ConnId, Origin};
 use crate::limits::{EXPIRIES_PER_TICK, TIMERS_PER_TICK};
@@ -61,6 +66,10 @@ pub struct Settings {
     pub memory_bytes_max: usize,
     /// Open connections.
     pub connections_max: usize,
+    /// Polls that one client may have at once; 0 is any number.
+    pub polls_per_client_max: usize,
+    /// Whose word about the client is taken.
+    pub trusted_proxies: Vec<Network>,
     /// Origins that browsers may poll from.
     pub cors_origins: Vec<String>,
     /// Which cluster's cursors are ours.
@@ -86,6 +95,8 @@ impl Settings {
             body_bytes_max: config.body_bytes_max,
             memory_bytes_max: config.memory_bytes_max,
             connections_max: connections_max.min(asked),
+            polls_per_client_max: config.polls_per_client_max,
+            trusted_proxies: config.trusted_proxies.clone(),
             cors_origins: config.cors_origins.clone(),
             tag: ClusterTag::of(&config.cluster_name),
         }
@@ -134,6 +145,10 @@ pub struct Shard {
     idle_answer: Option<(u64, VersionVector, u32)>,
     timers: Timers,
     held: usize,
+    /// None while polls are not limited.
+    clients: Option<Clients>,
+    /// When it was last logged that a proxy was refused.
+    proxy_warned: Option<Tick>,
     /// Output of the connection that was handled last.
     out: Vec<u8>,
     out_of: u32,
@@ -150,6 +165,8 @@ pub struct Shard {
     started: Tick,
     /// The queue has more to expire than one tick's worth.
     expiry_overdue: bool,
+    /// What it has for the cluster; `None` for a node by itself.
+    links: Option<Box<Links>>,
 }
 
 // -- Connections -----------------------------------------------------------------
@@ -157,6 +174,7 @@ pub struct Shard {
 impl Shard {
     /// A shard without connections. `origin` and `seed` are random, fresh at each boot.
     pub fn new(settings: Settings, keys: Arc<Keys>, origin: Origin, seed: u64, now: Now) -> Shard {
+        let clients = (settings.polls_per_client_max > 0).then(Clients::default);
         Shard {
             queue: MessageQueue::new(settings.bounds.clone(), origin, seed),
             settings,
@@ -172,6 +190,8 @@ impl Shard {
             idle_answer: None,
             timers: Timers::default(),
             held: 0,
+            clients,
+            proxy_warned: None,
             out: Vec::new(),
             out_of: NOWHERE,
             out_sent: 0,
@@ -183,6 +203,7 @@ impl Shard {
             counters: Counters::default(),
             started: now.tick,
             expiry_overdue: false,
+            links: None,
         }
     }
 
@@ -199,7 +220,9 @@ impl Shard {
         let connection = Connection::new(self.generation, door);
         let index = self.connections.insert(connection) as u32;
         self.counters.connections_accepted += 1;
-        self.timers.set(&mut self.connections, index, Class::Idle, now.tick);
+        // A proxy speaks first, and at once.
+        let class = if door == Door::Proxied { Class::Head } else { Class::Idle };
+        self.timers.set(&mut self.connections, index, class, now.tick);
         Some(ConnId { index, generation: self.generation })
     }
 
@@ -229,7 +252,7 @@ impl Shard {
         let slot = self.slot_mut(index);
         let wants = match slot.state {
             State::Idle | State::Head | State::Body | State::Lingering => true,
-            State::Held | State::HeldWide | State::Sending => false,
+            State::Held | State::HeldWide | State::Acking | State::Sending => false,
         };
         if wants {
             slot.marks.clear(Marks::UNREAD);
@@ -276,7 +299,7 @@ impl Shard {
                 self.counters.polls_abandoned += 1;
                 self.remove(index);
             }
-            State::Sending => {}
+            State::Sending | State::Acking => {}
             State::Idle | State::Head | State::Body | State::Lingering => {
                 if self.has_output(index) {
                     self.slot_mut(index).marks.set(Marks::CLOSE);
@@ -324,8 +347,12 @@ impl Shard {
 
     fn part(&mut self, index: u32, parting: Parting) {
         self.stop_waiting(index);
+        if self.slot(index).state == State::Acking {
+            self.forget_receipt(self.id(index));
+        }
         self.drop_output(index);
         self.drop_side(index);
+        self.forget_client(index);
         self.timers.clear(&mut self.connections, index);
         self.freed.push((self.id(index), parting));
         self.connections.remove(index as usize);
@@ -373,12 +400,13 @@ impl Shard {
         let timer = self.timers.next(&self.connections).map(|next| next.0);
         let queue = if self.expiry_overdue { Some(Tick(0)) } else { self.queue.next_expiry() };
         let drain = self.drain.as_ref().map(Drain::next_step);
-        [timer, queue, drain].into_iter().flatten().min()
+        [timer, queue, drain, self.links_deadline()].into_iter().flatten().min()
     }
 
     /// Lets time pass: polls end, slow peers are cut, channels and messages expire.
     pub fn handle_time(&mut self, now: Now) {
         self.expiry_overdue = !self.queue.expire(now.tick, EXPIRIES_PER_TICK);
+        self.handle_links_time(now);
         self.deliver(now);
         self.step_drain(now);
         for _ in 0..TIMERS_PER_TICK {
@@ -391,12 +419,17 @@ impl Shard {
 
     /// A connection's time is over.
     fn fire(&mut self, index: u32, now: Now) {
-        match self.slot(index).state {
+        let slot = self.slot(index);
+        match slot.state {
+            State::Idle | State::Head if slot.door == Door::Proxied => {
+                self.refuse_proxy(index, "its PROXY header has not come in time", now);
+            }
             State::Held | State::HeldWide => self.end_poll(index, now),
             State::Idle | State::Lingering => self.close_silently(index),
             State::Head => self.refuse_slow_head(index, now),
             State::Body => self.judge_body(index, now),
             State::Sending => self.judge_reader(index, now),
+            State::Acking => self.refuse_unacknowledged(index, now),
         }
     }
 
@@ -444,13 +477,15 @@ impl Shard {
         self.counters.connections_refused += 1;
     }
 
-    /// Takes new settings and keys; held polls stay as they are. The allowed origins stay
+    /// Takes new settings and keys; held polls stay as they are, and connections from before there was
+    /// a limit per client are not counted. The allowed origins stay
     /// too, since connections know theirs by number.
     pub fn reconfigure(&mut self, settings: Settings, keys: Arc<Keys>) {
         self.queue.reconfigure(settings.bounds.clone());
         let cors_origins = std::mem::take(&mut self.settings.cors_origins);
         self.settings = Settings { cors_origins, ..settings };
         self.keys = keys;
+        self.reconfigure_clients();
     }
 }
 

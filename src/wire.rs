@@ -6,3 +6,4 @@
 pub mod frame;
 pub mod http;
 pub mod jwt;
+pub mod proxy;

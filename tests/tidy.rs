@@ -16,7 +16,7 @@ const PLACES: &[(&str, &[&str])] = &[
     ("socket2::", &["reactor"]),
     ("TcpStream", &["reactor", "client/"]),
     ("TcpListener", &["reactor", "node"]),
-    ("UdpSocket", &[]),
+    ("UdpSocket", &["reactor/"]),
     ("UnixStream", &["reactor", "node/"]),
     ("UnixListener", &[]),
     ("UnixDatagram", &["node/"]),

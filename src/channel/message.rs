@@ -116,7 +116,6 @@ impl Message {
     }
 }
 
-#[cfg(test)]
 /// How a message's body is shown inside a JSON answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
@@ -128,7 +127,6 @@ pub enum Form {
     Binary,
 }
 
-#[cfg(test)]
 impl Body {
     /// How it is shown.
     pub fn form(&self) -> Form {
@@ -138,7 +136,10 @@ impl Body {
             Body::Binary(_) => Form::Binary,
         }
     }
+}
 
+#[cfg(test)]
+impl Body {
     /// The body of that form.
     pub fn of(form: Form, bytes: &[u8]) -> Body {
         let text = || Box::from(std::str::from_utf8(bytes).expect("it is text"));

@@ -8,9 +8,13 @@ use std::path::PathBuf;
 use log::LevelFilter;
 
 use super::Config;
+use super::network::Network;
 use super::value::{address, edits, is_cluster_name, number, origin, shown, size, size_text};
+use crate::ids::NodeId;
 use crate::limits;
-use crate::limits::{CLUSTER_NAME_BYTES_MAX, CONFIG_COUNT_MAX, CONFIG_SIZE_BYTES_MAX, DRAIN_S_MAX};
+use crate::limits::{
+    CLUSTER_NAME_BYTES_MAX, CONFIG_COUNT_MAX, CONFIG_SIZE_BYTES_MAX, DRAIN_S_MAX, NODE_ID_BYTES_MAX,
+};
 
 /// One setting.
 pub struct Row {
@@ -31,8 +35,13 @@ enum Field {
     Switch(fn(&mut Config) -> &mut bool),
     Level(fn(&mut Config) -> &mut LevelFilter),
     Name(fn(&mut Config) -> &mut String),
+    Node(fn(&mut Config) -> &mut Option<NodeId>),
     Path(fn(&mut Config) -> &mut Option<PathBuf>),
+    Address(fn(&mut Config) -> &mut Option<String>),
     Addresses(fn(&mut Config) -> &mut Vec<String>),
+    /// Addresses that may be none.
+    Peers(fn(&mut Config) -> &mut Vec<String>),
+    Networks(fn(&mut Config) -> &mut Vec<Network>),
     Origins(fn(&mut Config) -> &mut Vec<String>),
 }
 
@@ -49,6 +58,18 @@ pub static TABLE: &[Row] = &[
         default: "127.0.0.1:8081",
         help: "publishers' address, host:port; repeatable; keep it private",
         field: Field::Addresses(|c| &mut c.publish_listen),
+    },
+    Row {
+        name: "proxy-listen",
+        default: "",
+        help: "public address for proxies that send PROXY headers; repeatable",
+        field: Field::Peers(|c| &mut c.proxy_listen),
+    },
+    Row {
+        name: "trusted-proxy",
+        default: "127.0.0.0/8,::1/128",
+        help: "network whose proxies are believed; repeatable",
+        field: Field::Networks(|c| &mut c.trusted_proxies),
     },
     Row {
         name: "ready-file",
@@ -129,6 +150,12 @@ pub static TABLE: &[Row] = &[
         field: Field::Count(0..=CONFIG_COUNT_MAX, |c| &mut c.connections_max),
     },
     Row {
+        name: "polls-per-client-max",
+        default: "0",
+        help: "polls of one address (IPv6: /64) at once, else 429; 0 is no limit",
+        field: Field::Count(0..=CONFIG_COUNT_MAX, |c| &mut c.polls_per_client_max),
+    },
+    Row {
         name: "existing-only",
         default: "false",
         help: "refuse channels that were not created before use",
@@ -164,6 +191,36 @@ pub static TABLE: &[Row] = &[
         help: "the cluster's name; cursors of another cluster are told apart by it",
         field: Field::Name(|c| &mut c.cluster_name),
     },
+    Row {
+        name: "cluster-listen",
+        default: "",
+        help: "address for other nodes, host:port, TCP and UDP; none is no cluster",
+        field: Field::Address(|c| &mut c.cluster_listen),
+    },
+    Row {
+        name: "cluster-advertise",
+        default: "",
+        help: "address that other nodes are told, if not the one listened on",
+        field: Field::Address(|c| &mut c.cluster_advertise),
+    },
+    Row {
+        name: "peer",
+        default: "",
+        help: "another node, host:port, to learn the rest from; repeatable",
+        field: Field::Peers(|c| &mut c.peers),
+    },
+    Row {
+        name: "cluster-key-file",
+        default: "",
+        help: "file of the secret that all nodes share; needed off loopback",
+        field: Field::Path(|c| &mut c.cluster_key_file),
+    },
+    Row {
+        name: "node-id",
+        default: "",
+        help: "this node's name, the same after a restart; its address if none",
+        field: Field::Node(|c| &mut c.node_id),
+    },
 ];
 
 /// The row of that name.
@@ -195,7 +252,7 @@ impl Row {
 
     /// Whether it takes several values.
     pub fn is_list(&self) -> bool {
-        matches!(self.field, Field::Addresses(_) | Field::Origins(_))
+        matches!(self.field, Field::Addresses(_) | Field::Peers(_) | Field::Networks(_) | Field::Origins(_))
     }
 
     /// The values in one piece of text: a list is separated by commas.
@@ -239,29 +296,30 @@ impl Row {
             Field::Switch(of) => *of(config) = text.parse().ok()?,
             Field::Level(of) => *of(config) = text.parse().ok()?,
             Field::Name(of) => *of(config) = is_cluster_name(text).then(|| text.into())?,
+            Field::Node(of) => *of(config) = Some(text.parse().ok()?),
             Field::Path(of) => *of(config) = Some((!text.is_empty()).then(|| text.into())?),
-            Field::Addresses(_) | Field::Origins(_) => return None,
+            Field::Address(of) => *of(config) = Some(address(text)?),
+            Field::Addresses(_) | Field::Peers(_) | Field::Networks(_) | Field::Origins(_) => return None,
         }
         Some(())
     }
 
     fn set_list(&self, config: &mut Config, values: &[String]) -> Result<(), String> {
-        let (read, of): (fn(&str) -> Option<String>, _) = match &self.field {
+        match &self.field {
             Field::Addresses(_) if values.is_empty() => {
                 return Err(format!("must be {}, not nothing", self.allowed()));
             }
-            Field::Addresses(of) => (address, of),
-            Field::Origins(of) => (origin, of),
+            Field::Addresses(of) | Field::Peers(of) => *of(config) = self.read_list(values, address)?,
+            Field::Networks(of) => *of(config) = self.read_list(values, |text| text.parse().ok())?,
+            Field::Origins(of) => *of(config) = self.read_list(values, origin)?,
             _ => return Err("is not a list".into()),
-        };
-        let mut list = Vec::with_capacity(values.len());
-        for text in values {
-            list.push(
-                read(text).ok_or_else(|| format!("must be {}, not \"{}\"", self.allowed(), shown(text)))?,
-            );
         }
-        *of(config) = list;
         Ok(())
+    }
+
+    fn read_list<T>(&self, values: &[String], read: impl Fn(&str) -> Option<T>) -> Result<Vec<T>, String> {
+        let wrong = |text: &String| format!("must be {}, not \"{}\"", self.allowed(), shown(text));
+        values.iter().map(|text| read(text).ok_or_else(|| wrong(text))).collect()
     }
 
     /// What the setting allows, as it stands after "must be".
@@ -283,8 +341,14 @@ impl Row {
             Field::Name(_) => {
                 format!("1 to {CLUSTER_NAME_BYTES_MAX} characters of A-Z a-z 0-9 _ . -")
             }
+            Field::Node(_) => {
+                format!("1 to {NODE_ID_BYTES_MAX} characters of A-Z a-z 0-9 _ . : ~ @ + - [ ]")
+            }
             Field::Path(_) => "the path of a file".into(),
-            Field::Addresses(_) => "host:port, like 127.0.0.1:8080 or [::1]:8080".into(),
+            Field::Address(_) | Field::Addresses(_) | Field::Peers(_) => {
+                "host:port, like 127.0.0.1:8080 or [::1]:8080".into()
+            }
+            Field::Networks(_) => "a network like 10.0.0.0/8 or 2001:db8::/32, or an address".into(),
             Field::Origins(_) => "* or scheme://host[:port] with no path".into(),
         }
     }
@@ -297,9 +361,10 @@ impl Row {
             Field::Bytes(..) => " SIZE",
             Field::Switch(_) => "",
             Field::Level(_) => " LEVEL",
-            Field::Name(_) => " NAME",
+            Field::Name(_) | Field::Node(_) => " NAME",
             Field::Path(_) => " FILE",
-            Field::Addresses(_) => " HOST:PORT",
+            Field::Address(_) | Field::Addresses(_) | Field::Peers(_) => " HOST:PORT",
+            Field::Networks(_) => " NETWORK",
             Field::Origins(_) => " ORIGIN",
         }
     }
@@ -311,7 +376,7 @@ pub fn help_table() -> String {
     for row in TABLE {
         let flag = format!("--{}{}", row.name, row.placeholder());
         let default = if row.default.is_empty() { "-" } else { row.default };
-        let _ = writeln!(text, "  {flag:<28} {default:<15} {}", row.help);
+        let _ = writeln!(text, "  {flag:<29} {default:<15} {}", row.help);
     }
     text
 }

@@ -61,6 +61,8 @@ fn the_defaults_are_the_documented_ones() {
     assert_eq!((config.ready_file, config.publish_token_file), (None, None));
     assert_eq!(config.subscribe_key_file, None);
     assert_eq!(config.cluster_name, "pushup");
+    assert_eq!((config.cluster_listen, config.cluster_advertise, config.node_id), (None, None, None));
+    assert_eq!((config.peers, config.cluster_key_file), (Vec::<String>::new(), None));
 }
 
 #[test]
@@ -291,7 +293,28 @@ fn settings_must_agree_with_each_other() {
         ),
         (
             &[("listen", "127.0.0.1:8081")],
-            "\"127.0.0.1:8081\" stands twice in \"listen\" and \"publish-listen\"",
+            "\"127.0.0.1:8081\" stands twice in \"listen\", \"publish-listen\", \"proxy-listen\" \
+             and \"cluster-listen\"",
+        ),
+        (
+            &[("cluster-listen", "0.0.0.0:8080")],
+            "\"0.0.0.0:8080\" stands twice in \"listen\", \"publish-listen\", \"proxy-listen\" \
+             and \"cluster-listen\"",
+        ),
+        (&[("peer", "a:1")], "\"peer\" is for a cluster and needs \"cluster-listen\""),
+        (&[("node-id", "a")], "\"node-id\" is for a cluster and needs \"cluster-listen\""),
+        (
+            &[("cluster-advertise", "a:1")],
+            "\"cluster-advertise\" is for a cluster and needs \"cluster-listen\"",
+        ),
+        (&[("cluster-key-file", "a")], "\"cluster-key-file\" is for a cluster and needs \"cluster-listen\""),
+        (
+            &[("cluster-listen", "a:0"), ("peer", "b:1"), ("peer", "b:00")],
+            "\"peer\" needs a port that others know, not \"b:00\"",
+        ),
+        (
+            &[("cluster-listen", "a:0"), ("cluster-advertise", "b:0")],
+            "\"cluster-advertise\" needs a port that others know, not \"b:0\"",
         ),
     ] {
         assert_eq!(error(flags).to_string(), expect);
@@ -301,17 +324,77 @@ fn settings_must_agree_with_each_other() {
 }
 
 #[test]
+fn a_cluster() {
+    let text = "cluster-listen = \"0.0.0.0:7946\"\ncluster-advertise = \"n1:7946\"\nnode-id = \"n1\"\n\
+                peer = [\"n2:7946\", \"[::1]:7946\"]\ncluster-key-file = \"key\"";
+    let config = file(text).unwrap();
+    assert_eq!(config.cluster_listen.as_deref(), Some("0.0.0.0:7946"));
+    assert_eq!(config.cluster_advertise.as_deref(), Some("n1:7946"));
+    assert_eq!(config.peers, ["n2:7946", "[::1]:7946"]);
+    assert_eq!(config.cluster_key_file, Some("key".into()));
+    assert_eq!(config.node_id.as_ref().map(NodeId::as_str), Some("n1"));
+    assert!(file("peer = []").unwrap().peers.is_empty());
+    assert_eq!(
+        flag("node-id", "a b").unwrap_err(),
+        "--node-id must be 1 to 64 characters of A-Z a-z 0-9 _ . : ~ @ + - [ ], not \"a b\""
+    );
+    assert!(
+        flag("cluster-listen", "7946").unwrap_err().starts_with("--cluster-listen must be host:port, like ")
+    );
+}
+
+#[test]
+fn proxies() {
+    let text = |config: &Config| config.trusted_proxies.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let config = Config::default();
+    assert_eq!((config.proxy_listen.len(), config.polls_per_client_max), (0, 0));
+    assert_eq!(text(&config), ["127.0.0.0/8", "::1/128"]);
+    let config =
+        file("proxy-listen = [\"[::]:8082\"]\ntrusted-proxy = [\"10.0.0.0/8\", \"192.0.2.1\"]").unwrap();
+    assert_eq!(config.proxy_listen, ["[::]:8082"]);
+    assert_eq!(text(&config), ["10.0.0.0/8", "192.0.2.1/32"]);
+    assert!(file("trusted-proxy = []").unwrap().trusted_proxies.is_empty());
+    assert_eq!(
+        flag("trusted-proxy", "10.0.0.1/8").unwrap_err(),
+        "--trusted-proxy must be a network like 10.0.0.0/8 or 2001:db8::/32, or an address, not \"10.0.0.1/8\""
+    );
+}
+
+#[test]
+fn the_clusters_settings_of_a_running_node_stay() {
+    let running = file("cluster-listen = \"a:1\"\npeer = \"b:1\"\nnode-id = \"n\"").unwrap();
+    let mut same = Config { drain_s: 1, ..running.clone() };
+    assert!(!same.keep_cluster(&running));
+    assert_eq!(same, Config { drain_s: 1, ..running.clone() });
+    for text in ["", "cluster-listen = \"a:1\"\npeer = \"b:1\"", "cluster-name = \"other\""] {
+        let mut other = file(text).unwrap();
+        assert!(other.keep_cluster(&running), "{text}");
+        assert_eq!(other, running);
+    }
+}
+
+#[test]
 fn every_row_works_in_all_three_places() {
     for row in TABLE {
-        let value = match row.default {
-            "" if row.is_list() => "https://a.example",
-            "" => "some/file",
-            default => default,
+        let value = match (row.name, row.default) {
+            ("cluster-listen" | "cluster-advertise" | "peer", _) => "a:1",
+            ("node-id", _) => "[::1]:1",
+            ("proxy-listen", _) => "a:1",
+            ("trusted-proxy", _) => "10.0.0.0/8",
+            (_, "") if row.is_list() => "https://a.example",
+            (_, "") => "some/file",
+            (_, default) => default,
         };
-        let by_flag = flag(row.name, value).unwrap();
-        assert_eq!(by_flag, variable(&row.variable(), value).unwrap());
-        assert_eq!(by_flag, file(&format!("{} = \"{value}\"", row.name)).unwrap());
-        assert_eq!(by_flag == Config::default(), !row.default.is_empty());
+        let of_cluster = ["cluster-advertise", "peer", "cluster-key-file", "node-id"].contains(&row.name);
+        let cluster = [("PUSHUP_CLUSTER_LISTEN", "b:0")];
+        let cluster = if of_cluster { &cluster[..] } else { &[] };
+        let by_flag = load(&[(row.name, value)], cluster, None).unwrap();
+        let name = row.variable();
+        let variable = [cluster, &[(name.as_str(), value)]].concat();
+        assert_eq!(by_flag, load(&[], &variable, None).unwrap());
+        let text = format!("{} = \"{value}\"", row.name);
+        assert_eq!(by_flag, load(&[], cluster, Some(&text)).unwrap());
+        assert_eq!(by_flag == Config::default(), value == row.default);
         assert!(!row.help.is_empty() && !row.help.contains('|'), "{}", row.name);
         assert_eq!(TABLE.iter().filter(|other| other.name == row.name).count(), 1);
     }
@@ -321,7 +404,7 @@ fn every_row_works_in_all_three_places() {
 fn the_tables_have_a_line_per_row_and_fit_a_terminal() {
     let help = help_table();
     assert_eq!(help.lines().count(), TABLE.len());
-    assert!(help.contains("  --poll-timeout SECONDS       50              seconds that a poll"));
+    assert!(help.contains("  --poll-timeout SECONDS        50              seconds that a poll"));
     for line in help.lines() {
         assert!(line.len() <= 120, "{line}");
     }

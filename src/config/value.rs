@@ -44,6 +44,11 @@ pub(super) fn address(text: &str) -> Option<String> {
     good.then(|| text.to_string())
 }
 
+/// Whether the port of an [`address`] is 0, which lets the system choose.
+pub(super) fn is_any_port(address: &str) -> bool {
+    address.rsplit_once(':').is_some_and(|(_, port)| port.bytes().all(|byte| byte == b'0'))
+}
+
 fn is_host(host: &str) -> bool {
     match host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
         Some(inside) => {

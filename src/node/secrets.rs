@@ -5,6 +5,7 @@ use std::path::Path;
 use crate::client::read_file;
 use crate::config::Config;
 use crate::error::StartError;
+use crate::limits::CLUSTER_KEY_BYTES_MIN;
 use crate::session::access::{Keys, Token};
 use crate::wire::jwt;
 
@@ -18,6 +19,18 @@ pub fn load(config: &Config) -> Result<Keys, StartError> {
             jwt::Key::new(line.as_bytes())
         })?,
     })
+}
+
+/// What all nodes of the cluster share: the whole file but the white space around it; empty if
+/// no file is named.
+pub fn load_cluster_key(config: &Config) -> Result<Vec<u8>, StartError> {
+    let Some(path) = config.cluster_key_file.as_deref() else { return Ok(Vec::new()) };
+    let content = read(path)?;
+    let key = content.trim().as_bytes();
+    if key.len() < CLUSTER_KEY_BYTES_MIN {
+        return Err(bad(path, &format!("a cluster's key has at least {CLUSTER_KEY_BYTES_MIN} bytes")));
+    }
+    Ok(key.into())
 }
 
 /// One secret for each line that is not empty; a file that is named has at least one.

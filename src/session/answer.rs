@@ -95,23 +95,9 @@ fn write_data(message: &Message, out: &mut Vec<u8>) {
 
 /// A message's id: sixteen hexadecimal digits, a dash, a number.
 pub fn write_id(id: MessageId, out: &mut Vec<u8>) {
-    out.extend_from_slice(&hexadecimal(id.origin.0));
+    out.extend_from_slice(&id.origin.digits());
     out.push(b'-');
     push_decimal(out, id.seq);
-}
-
-/// Sixteen digits, eight at a time: each half's nibbles are spread over the bytes of one
-/// word, where those above nine are told by the carry of an addition of six.
-fn hexadecimal(number: u64) -> [u8; 16] {
-    let eight = |half: u64| {
-        let pairs = (half | half << 16) & 0x0000_ffff_0000_ffff;
-        let bytes = (pairs | pairs << 8) & 0x00ff_00ff_00ff_00ff;
-        let nibbles = (bytes | bytes << 4) & 0x0f0f_0f0f_0f0f_0f0f;
-        let letters = (nibbles + 0x0606_0606_0606_0606) >> 4 & 0x0101_0101_0101_0101;
-        nibbles + 0x3030_3030_3030_3030 + letters * u64::from(b'a' - b'0' - 10)
-    };
-    let digits = u128::from(eight(number >> 32)) << 64 | u128::from(eight(number & 0xffff_ffff));
-    digits.to_be_bytes()
 }
 
 /// Channel names need no escaping: the set of their bytes has none that JSON minds.

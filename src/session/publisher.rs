@@ -14,7 +14,7 @@ use serde_json::value::RawValue;
 
 use super::answer::write_id;
 use super::subscriber::{parse_channels, whole_number};
-use crate::channel::message::{Body, ChannelNames, Publication};
+use crate::channel::message::{Body, ChannelNames, Form, Publication};
 use crate::channel::queue::Receipt;
 use crate::error::{Refusal, Refused};
 use crate::ids::ChannelName;
@@ -106,7 +106,7 @@ fn parse_ttl(text: &[u8]) -> Result<u64, Refused> {
     }
 }
 
-fn parse_key(text: &[u8]) -> Result<Box<str>, Refused> {
+pub(super) fn parse_key(text: &[u8]) -> Result<Box<str>, Refused> {
     let fits = !text.is_empty() && text.len() <= IDEMPOTENCY_KEY_BYTES_MAX;
     let printable = text.iter().all(|byte| matches!(byte, b' '..=b'~'));
     match std::str::from_utf8(text) {
@@ -148,7 +148,7 @@ fn text_or_bytes(bytes: Cow<[u8]>) -> Body {
     }
 }
 
-fn check_type(given: &[u8]) -> Result<&str, Refused> {
+pub(super) fn check_type(given: &[u8]) -> Result<&str, Refused> {
     let fits = given.len() <= CONTENT_TYPE_BYTES_MAX && given.contains(&b'/');
     let printable = given.iter().all(|byte| matches!(byte, b' '..=b'~'));
     match std::str::from_utf8(given) {
@@ -158,7 +158,7 @@ fn check_type(given: &[u8]) -> Result<&str, Refused> {
 }
 
 /// The usual types need no allocation.
-fn intern(media_type: &str) -> Cow<'static, str> {
+pub(super) fn intern(media_type: &str) -> Cow<'static, str> {
     const USUAL: [&str; 4] = [PLAIN_TEXT, JSON, BYTES, "application/x-www-form-urlencoded"];
     match USUAL.iter().find(|usual| **usual == media_type) {
         Some(usual) => Cow::Borrowed(usual),
@@ -168,26 +168,51 @@ fn intern(media_type: &str) -> Cow<'static, str> {
 
 /// A body of that type: embedded as JSON, as text, or in base64.
 fn body_of(media_type: &str, bytes: Cow<[u8]>) -> Result<Body, Refused> {
+    match form_of(media_type) {
+        Form::Json => {
+            check_json(&bytes)?;
+            let text = String::from_utf8(bytes.into_owned()).map_err(|_| Refusal::JsonInvalid)?;
+            Ok(Body::Json(text.into()))
+        }
+        Form::Text => Ok(text_or_bytes(bytes)),
+        Form::Binary => Ok(Body::Binary(bytes.into_owned().into())),
+    }
+}
+
+/// What a body of that type is, if it can be.
+pub(super) fn form_of(media_type: &str) -> Form {
+    // What most publishers send needs no looking at.
+    match media_type {
+        PLAIN_TEXT => return Form::Text,
+        JSON => return Form::Json,
+        BYTES => return Form::Binary,
+        _ => {}
+    }
     let mut parts = media_type.split(';');
-    let essence = parts.next().unwrap_or("").trim().to_ascii_lowercase();
-    if essence == JSON || essence.ends_with("+json") {
-        check_json(&bytes)?;
-        let text = String::from_utf8(bytes.into_owned()).map_err(|_| Refusal::JsonInvalid)?;
-        return Ok(Body::Json(text.into()));
+    let essence = parts.next().unwrap_or("").trim();
+    if essence.eq_ignore_ascii_case(JSON) || ends_with(essence, "+json") {
+        Form::Json
+    } else if is_text(essence) && !parts.any(|part| is_foreign_charset(part.trim())) {
+        Form::Text
+    } else {
+        Form::Binary
     }
-    if is_text(&essence) && !parts.any(|part| is_foreign_charset(part.trim())) {
-        return Ok(text_or_bytes(bytes));
-    }
-    Ok(Body::Binary(bytes.into_owned().into()))
 }
 
 fn is_text(essence: &str) -> bool {
+    const TEXT: &str = "text/";
     // What curl -d and HTML forms send is text too.
-    essence.starts_with("text/")
-        || essence == "application/x-www-form-urlencoded"
-        || essence == "application/xml"
-        || essence == "application/javascript"
-        || essence.ends_with("+xml")
+    essence.get(..TEXT.len()).is_some_and(|start| start.eq_ignore_ascii_case(TEXT))
+        || essence.eq_ignore_ascii_case("application/x-www-form-urlencoded")
+        || essence.eq_ignore_ascii_case("application/xml")
+        || essence.eq_ignore_ascii_case("application/javascript")
+        || ends_with(essence, "+xml")
+}
+
+/// In whatever case, and without a copy: this is asked of every message.
+fn ends_with(text: &str, end: &str) -> bool {
+    let start = text.len().checked_sub(end.len());
+    start.and_then(|start| text.get(start..)).is_some_and(|tail| tail.eq_ignore_ascii_case(end))
 }
 
 fn is_foreign_charset(parameter: &str) -> bool {
@@ -199,7 +224,7 @@ fn is_foreign_charset(parameter: &str) -> bool {
 }
 
 /// Makes sure that `text` is one JSON value, nested at most [`JSON_DEPTH_MAX`] deep.
-fn check_json(text: &[u8]) -> Result<&RawValue, Refused> {
+pub(super) fn check_json(text: &[u8]) -> Result<&RawValue, Refused> {
     if depth(text) > JSON_DEPTH_MAX {
         return Err(Refused::because(Refusal::JsonInvalid, "The JSON nests deeper than 32."));
     }
@@ -342,7 +367,9 @@ fn item_body(members: &Members) -> Result<TypedBody, Refused> {
         }
         (Some(_), _) => return Err(shape("encoding")),
         // A JSON type means the value itself, a string's quotes included.
-        (None, _) if media_type.is_some_and(is_json) => (data.into(), JSON),
+        (None, _) if media_type.is_some_and(|media_type| form_of(media_type) == Form::Json) => {
+            (data.into(), JSON)
+        }
         (None, Some(text)) => (text.into_bytes(), PLAIN_TEXT),
         (None, None) if media_type.is_none() => (data.into(), JSON),
         (None, None) => {
@@ -351,11 +378,6 @@ fn item_body(members: &Members) -> Result<TypedBody, Refused> {
     };
     let media_type = media_type.unwrap_or(assumed);
     Ok((intern(media_type), body_of(media_type, bytes.into())?))
-}
-
-fn is_json(media_type: &str) -> bool {
-    let essence = media_type.split(';').next().unwrap_or("").trim();
-    essence.eq_ignore_ascii_case(JSON) || essence.to_ascii_lowercase().ends_with("+json")
 }
 
 fn shape(member: &str) -> Refused {

@@ -3,11 +3,14 @@
 use crate::error::Refusal;
 use crate::wire::http::request::Method;
 
-/// Which of the two doors a connection came through.
+/// Which door a connection came through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Door {
     /// `--listen`: subscribes and nothing else.
     Public,
+    /// `--proxy-listen`, while the PROXY header is due; once it has come, the connection is as any
+    /// at the public door.
+    Proxied,
     /// `--publish-listen`: publishes, manages channels, administers.
     Publisher,
 }
@@ -37,6 +40,8 @@ pub enum Route<'a> {
     Metrics,
     /// `/stats`
     Stats,
+    /// `/cluster`
+    Cluster,
 }
 
 impl<'a> Route<'a> {
@@ -49,7 +54,9 @@ impl<'a> Route<'a> {
             _ => None,
         };
         common.or_else(|| match door {
-            Door::Public => path.strip_prefix("/sub/").filter(is_segment).map(Route::Subscribe),
+            Door::Public | Door::Proxied => {
+                path.strip_prefix("/sub/").filter(is_segment).map(Route::Subscribe)
+            }
             Door::Publisher => Route::find_publisher(path),
         })
     }
@@ -60,6 +67,7 @@ impl<'a> Route<'a> {
             "/channels" => return Some(Route::Channels),
             "/metrics" => return Some(Route::Metrics),
             "/stats" => return Some(Route::Stats),
+            "/cluster" => return Some(Route::Cluster),
             _ => {}
         }
         if let Some(channels) = path.strip_prefix("/pub/") {
@@ -83,7 +91,8 @@ impl<'a> Route<'a> {
             | Route::Ready
             | Route::Health
             | Route::Metrics
-            | Route::Stats => "GET, HEAD, OPTIONS",
+            | Route::Stats
+            | Route::Cluster => "GET, HEAD, OPTIONS",
         }
     }
 
@@ -168,6 +177,7 @@ mod tests {
             Route::Health,
             Route::Metrics,
             Route::Stats,
+            Route::Cluster,
         ] {
             for method in [Get, Head, Post, Put, Delete, Options, Patch, Trace] {
                 let named = route.allow().split(", ").any(|allowed| allowed == method.as_str());

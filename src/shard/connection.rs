@@ -11,7 +11,7 @@
 //!    │  └───────────── Sending ◀── news, time-out ── Held / HeldWide ◀────────┤
 //!    │                   │                                                    │
 //!    └───────────────────┼────────────────── answered at once ◀───────────────┘
-//!                        ▼  nothing more to come
+//!                        ▼  nothing more to come        (Acking, as Held, for a publisher)
 //!                    Lingering ──▶ (closed)
 //! ```
 
@@ -35,6 +35,8 @@ pub enum State {
     Held,
     /// A poll waits on several channels, or with conditions. Next: Sending.
     HeldWide,
+    /// A publication is not yet held by enough nodes. Next: Sending.
+    Acking,
     /// An answer is on its way; requests wait. Next: Idle, Lingering.
     Sending,
     /// Our side is shut; what comes is thrown away. Next: the end.

@@ -48,6 +48,9 @@ impl Shard {
             next_step: began,
             held: self.held,
         });
+        if let Some(links) = &mut self.links {
+            links.cluster.leave(now);
+        }
         self.step_drain(now);
     }
 

@@ -5,11 +5,12 @@
 //! kept in the connection's side. A request in pieces gives the same result as in one.
 
 use super::Shard;
-use super::connection::{Marks, NOWHERE, Side, State};
+use super::connection::{Connection, Marks, NOWHERE, Side, State};
 use super::timers::Class;
 use crate::error::Refusal;
 use crate::ids::ConnId;
 use crate::limits::{LINGER_BYTES_MAX, OUTPUT_BYTES_MAX};
+use crate::session::route::Door;
 use crate::time::Now;
 use crate::wire::http::body::{ChunkDecoder, ChunkProgress};
 use crate::wire::http::request::{self, Framing, Parsed, RequestHead, Version};
@@ -31,7 +32,7 @@ impl Shard {
         self.counters.received_bytes += input.len() as u64;
         match self.slot(index).state {
             State::Lingering => self.discard(index, input.len()),
-            State::Held | State::HeldWide | State::Sending => self.keep(index, input, now),
+            State::Held | State::HeldWide | State::Acking | State::Sending => self.keep(index, input, now),
             State::Idle | State::Head | State::Body => self.take_input(index, input, now),
         }
     }
@@ -55,7 +56,7 @@ impl Shard {
             return;
         }
         match slot.state {
-            State::Sending | State::Lingering => {}
+            State::Acking | State::Sending | State::Lingering => {}
             State::Held | State::HeldWide => self.remove(index),
             State::Idle | State::Head | State::Body => {
                 slot.marks.set(Marks::CLOSE);
@@ -76,7 +77,7 @@ impl Shard {
     }
 
     fn take_input(&mut self, index: u32, input: &[u8], now: Now) {
-        let (number, state) = (self.slot(index).side, self.slot(index).state);
+        let Connection { side: number, state, door, .. } = *self.slot(index);
         let Some(side) = self.sides.get_mut(number as usize) else {
             let used = self.process(index, input, now);
             return self.settle_input(index, input.get(used..).unwrap_or_default(), now);
@@ -86,7 +87,8 @@ impl Shard {
             return self.take_chunks(index, input, now);
         }
         side.inbox.extend_from_slice(input);
-        let waits_for_line = state == State::Head && !request::may_conclude(&side.inbox, input.len());
+        let in_head = state == State::Head && door != Door::Proxied;
+        let waits_for_line = in_head && !request::may_conclude(&side.inbox, input.len());
         if side.inbox.len() < side.inbox_min || waits_for_line {
             return self.settle_input(index, &[], now);
         }
@@ -148,9 +150,13 @@ impl Shard {
         if input.is_empty() {
             return Step::Wait;
         }
+        if self.slot(index).door == Door::Proxied {
+            return self.take_proxy_header(index, input, now).map_or(Step::Wait, Step::Used);
+        }
         match request::parse(input) {
             Ok(Parsed::Complete { head, len }) => {
                 self.begin_request(index, &head);
+                self.identify(index, input.get(..len).unwrap_or_default());
                 let rest = input.get(len..).unwrap_or_default();
                 match head.framing {
                     Framing::None => {
@@ -289,11 +295,20 @@ impl Shard {
                 self.timers.set(&mut self.connections, index, Class::Progress, now.tick);
             }
             State::Idle => {
-                self.slot_mut(index).state = State::Head;
-                self.timers.set(&mut self.connections, index, Class::Head, now.tick);
+                let slot = self.slot_mut(index);
+                slot.state = State::Head;
+                // The time for a PROXY header runs since the connection was accepted.
+                if slot.door != Door::Proxied {
+                    self.timers.set(&mut self.connections, index, Class::Head, now.tick);
+                }
             }
             State::Head => {}
-            State::Body | State::Held | State::HeldWide | State::Sending | State::Lingering => {}
+            State::Body
+            | State::Held
+            | State::HeldWide
+            | State::Acking
+            | State::Sending
+            | State::Lingering => {}
         }
         self.keep(index, rest, now);
     }

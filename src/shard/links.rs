@@ -1,58 +1,305 @@
-//! The shard's side of the cluster: links' bytes in and out, entries applied and handed on.
+//! The shard's side of the cluster: what this node does becomes entries of its log, what others
+//! did is applied here, in their order.
+//!
+//! A shard without a cluster has none of this, and its queue keeps no log.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use super::Shard;
-use crate::cluster::{LinkId, Setup};
-use crate::time::Now;
+use super::acknowledge::Waiting;
+use crate::channel::queue::{Applied, Fates, Snapshot, Staged};
+use crate::cluster::{Cluster, Event, LinkId, Setup};
+use crate::ids::MessageId;
+use crate::limits::{ANSWER_MESSAGES_MAX, EXPIRY_PATIENCE_MS, FRAME_BYTES_MAX, PIECES_BYTES, RETIRE_MS};
+use crate::session::{peer, roster};
+use crate::time::{Now, Tick};
+use crate::wire::frame::{ACK_WANTED, decode};
+
+/// All that a shard has for the cluster.
+#[derive(Debug)]
+pub(super) struct Links {
+    pub(super) cluster: Cluster,
+    /// The snapshot that is being taken.
+    staged: Staged,
+    /// Snapshots that are being given.
+    giving: Vec<(LinkId, Snapshot)>,
+    /// Publishers that wait for acknowledgements.
+    pub(super) waiting: Waiting,
+    /// What is logged next is to be acknowledged at once.
+    pub(super) ack_wanted: bool,
+    next_retirement: Tick,
+    /// Where frames are written.
+    frame: Vec<u8>,
+}
+
+// -- Its connections -------------------------------------------------------------------
 
 impl Shard {
     /// Makes this node one of a cluster's.
-    pub fn join_cluster(&mut self, _setup: Setup, _now: Now) {}
+    pub fn join_cluster(&mut self, setup: Setup, now: Now) {
+        self.queue.set_replicated(true);
+        self.links = Some(Box::new(Links {
+            cluster: Cluster::new(setup, now),
+            staged: Staged::default(),
+            giving: Vec::new(),
+            waiting: Waiting::default(),
+            ack_wanted: false,
+            next_retirement: now.tick.plus_ms(RETIRE_MS),
+            frame: Vec::new(),
+        }));
+    }
 
     /// A peer was accepted on the cluster's listener; `None` if there is no room for it.
-    pub fn open_link(&mut self, _from: SocketAddr, _now: Now) -> Option<LinkId> {
-        None
+    pub fn open_link(&mut self, from: SocketAddr, now: Now) -> Option<LinkId> {
+        self.links.as_mut()?.cluster.accept(from, now)
     }
 
     /// The next address to connect to; its fate is told by [`Shard::handle_link_up`] or
     /// [`Shard::handle_link_down`].
-    pub fn poll_dial(&mut self) -> Option<(LinkId, SocketAddr)> {
-        None
+    pub fn poll_dial(&mut self, now: Now) -> Option<(LinkId, SocketAddr)> {
+        self.links.as_mut()?.cluster.poll_dial(now)
     }
 
     /// The connection that was asked for stands.
-    pub fn handle_link_up(&mut self, _link: LinkId, _now: Now) {}
+    pub fn handle_link_up(&mut self, link: LinkId, now: Now) {
+        if let Some(links) = &mut self.links {
+            links.cluster.handle_up(link, now);
+        }
+    }
 
     /// The connection failed or ended.
-    pub fn handle_link_down(&mut self, _link: LinkId, _now: Now) {}
+    pub fn handle_link_down(&mut self, link: LinkId, now: Now) {
+        if let Some(links) = &mut self.links {
+            links.cluster.handle_down(link, now);
+            self.settle_links(now);
+        }
+    }
 
     /// Bytes from a peer.
-    pub fn handle_link_input(&mut self, _link: LinkId, _input: &[u8], _now: Now) {}
+    pub fn handle_link_input(&mut self, link: LinkId, input: &[u8], now: Now) {
+        if let Some(links) = &mut self.links {
+            links.cluster.handle_input(link, input, now);
+            self.settle_links(now);
+        }
+    }
 
     /// The next link that has something to send since it was last asked for.
     pub fn poll_link_listed(&mut self) -> Option<LinkId> {
-        None
+        self.links.as_mut()?.cluster.poll_listed()
     }
 
     /// What a link has to send; empty for nothing.
-    pub fn link_output(&mut self, _link: LinkId, _now: Now) -> &[u8] {
-        &[]
+    pub fn link_output(&mut self, link: LinkId, now: Now) -> &[u8] {
+        self.give_pieces(link, now);
+        match &mut self.links {
+            Some(links) => links.cluster.output(link, now),
+            None => &[],
+        }
     }
 
     /// So much of it went by.
-    pub fn handle_link_sent(&mut self, _link: LinkId, _len: usize, _now: Now) {}
+    pub fn handle_link_sent(&mut self, link: LinkId, len: usize, now: Now) {
+        if let Some(links) = &mut self.links {
+            links.cluster.handle_sent(link, len, now);
+        }
+    }
 
     /// The next link whose socket is to be closed.
     pub fn poll_link_closed(&mut self) -> Option<LinkId> {
-        None
+        self.links.as_mut()?.cluster.poll_closed()
     }
 
     /// A datagram came to the cluster's address.
-    pub fn handle_datagram(&mut self, _from: SocketAddr, _bytes: &[u8], _now: Now) {}
+    pub fn handle_datagram(&mut self, from: SocketAddr, bytes: &[u8], now: Now) {
+        if let Some(links) = &mut self.links {
+            links.cluster.handle_datagram(from, bytes, now);
+        }
+    }
 
     /// The next datagram to send.
     pub fn poll_datagram(&mut self) -> Option<(SocketAddr, Vec<u8>)> {
-        None
+        self.links.as_mut()?.cluster.poll_datagram()
+    }
+
+    /// Whether every peer was given all that this node did.
+    pub fn links_flushed(&self) -> bool {
+        self.links.as_ref().is_none_or(|links| links.cluster.is_flushed())
+    }
+
+    /// Whether this node holds what the others held when it came.
+    pub fn is_ready(&self) -> bool {
+        self.links.as_ref().is_none_or(|links| links.cluster.is_ready())
+    }
+
+    /// When the cluster wants [`Shard::handle_time`].
+    pub(super) fn links_deadline(&self) -> Option<Tick> {
+        self.links.as_ref().map(|links| links.cluster.next_deadline())
+    }
+
+    /// What an operator is told; `None` without a cluster.
+    pub(super) fn cluster_page(&self) -> Option<String> {
+        self.links.as_ref().map(|links| roster::write(&links.cluster.view()))
+    }
+
+    /// Memory in use for the cluster, in bytes.
+    pub(super) fn links_bytes(&self) -> usize {
+        self.links
+            .as_ref()
+            .map_or(0, |links| links.cluster.bytes() + links.staged.bytes() + links.waiting.bytes())
+    }
+
+    /// Whether what is unknown here is unknown everywhere.
+    pub(super) fn knows_all(&self) -> bool {
+        self.links.as_ref().is_none_or(|links| links.cluster.is_whole())
+    }
+}
+
+// -- Entries ---------------------------------------------------------------------------
+
+impl Shard {
+    /// Hands what this node did to the others.
+    pub(super) fn log_out(&mut self) {
+        let Some(links) = &mut self.links else { return };
+        let flags = if std::mem::take(&mut links.ack_wanted) { ACK_WANTED } else { 0 };
+        for entry in self.queue.take_log() {
+            links.frame.clear();
+            peer::write_entry(&entry, flags, &mut links.frame);
+            links.cluster.append(entry.id.seq, Arc::from(&links.frame[..]));
+        }
+    }
+
+    /// Does what the cluster asks for, and answers whoever waited for it.
+    fn settle_links(&mut self, now: Now) {
+        let together = self.settings.bounds.channel_messages_max.min(ANSWER_MESSAGES_MAX);
+        let mut applied = 0;
+        while let Some(event) = self.links.as_mut().and_then(|links| links.cluster.poll_event()) {
+            match event {
+                Event::Entry(id, frame) => {
+                    self.apply_entry(id, &frame, now);
+                    applied += 1;
+                    if applied % together == 0 {
+                        // Before a channel drops what those who wait on it have not been given.
+                        self.deliver(now);
+                    }
+                }
+                Event::SnapshotAsked(link) => self.begin_giving(link),
+                Event::SnapshotBegins => drop(self.take_staged()),
+                Event::Piece(frame) => self.take_piece(&frame, now),
+            }
+        }
+        self.deliver(now);
+        self.answer_acknowledged(now);
+    }
+
+    fn apply_entry(&mut self, id: MessageId, frame: &[u8], now: Now) {
+        let entry = match decode(frame, FRAME_BYTES_MAX) {
+            Ok(Some((frame, _))) => peer::parse_entry(&frame).ok(),
+            _ => None,
+        };
+        let Some(entry) = entry else {
+            // Of a later version perhaps: what follows in its log must not wait for it.
+            log::warn!("entry {id} is not understood");
+            self.counters.entries_dropped += 1;
+            return self.queue.pass_over(id);
+        };
+        match self.queue.apply(entry, now) {
+            Applied::Message(Fates { closed, no_room, .. }) => {
+                self.counters.entries_dropped += (closed + no_room) as u64;
+            }
+            Applied::Repetition => self.counters.publications_repeated += 1,
+            Applied::NoRoom | Applied::OutOfTurn => self.counters.entries_dropped += 1,
+            Applied::Changed | Applied::Void => {}
+        }
+    }
+}
+
+// -- Snapshots -------------------------------------------------------------------------
+
+impl Shard {
+    fn begin_giving(&mut self, link: LinkId) {
+        let position = self.queue.snapshot();
+        let Some(links) = &mut self.links else { return };
+        links.giving.retain(|(other, _)| *other != link);
+        links.giving.push((link, position));
+    }
+
+    /// More of the snapshot that a link is being given, if it has room for it.
+    fn give_pieces(&mut self, link: LinkId, now: Now) {
+        let Some(links) = &mut self.links else { return };
+        let Some(at) = links.giving.iter().position(|(other, _)| *other == link) else { return };
+        if !links.cluster.wants_pieces(link) {
+            return;
+        }
+        let mut pieces = Vec::new();
+        let (_, position) = &mut links.giving[at];
+        self.queue.next_pieces(position, PIECES_BYTES, now, &mut pieces);
+        let mut frames = Vec::new();
+        pieces.iter().for_each(|piece| peer::write_piece(piece, &mut frames));
+        let last = position.is_over();
+        links.cluster.push_pieces(link, &mut frames, last);
+        if last {
+            links.giving.swap_remove(at);
+        }
+    }
+
+    fn take_staged(&mut self) -> Staged {
+        self.links.as_mut().map_or_else(Staged::default, |links| std::mem::take(&mut links.staged))
+    }
+
+    fn take_piece(&mut self, frame: &[u8], now: Now) {
+        let Ok(Some((frame, _))) = decode(frame, FRAME_BYTES_MAX) else { return };
+        let bytes_max = self.settings.memory_bytes_max;
+        let Some(links) = &mut self.links else { return };
+        let taken = peer::parse_piece(&frame).is_ok_and(|piece| links.staged.add(piece, bytes_max).is_ok());
+        if !taken {
+            log::warn!("a snapshot cannot be used: not understood, or larger than the memory");
+            links.staged = Staged::default();
+            return links.cluster.handle_not_installed(now);
+        }
+        if !links.staged.is_complete() {
+            return;
+        }
+        self.deliver(now);
+        let staged = self.take_staged();
+        self.queue.install(staged, now);
+        self.deliver(now);
+        self.relieve(0);
+        if let Some(links) = &mut self.links {
+            links.cluster.handle_installed(&self.queue.all_known(), now);
+        }
+    }
+}
+
+// -- Time ------------------------------------------------------------------------------
+
+impl Shard {
+    /// Lets time pass for the cluster.
+    pub(super) fn handle_links_time(&mut self, now: Now) {
+        let Some(links) = &mut self.links else { return };
+        links.giving.retain(|(link, _)| links.cluster.is_up(*link));
+        if links.cluster.next_deadline() <= now.tick {
+            links.cluster.handle_time(now);
+        }
+        if links.next_retirement <= now.tick {
+            links.next_retirement = now.tick.plus_ms(RETIRE_MS);
+            self.queue.retire_dead(|origin| links.cluster.is_live(origin), now);
+            links.cluster.keep_origins(|origin| self.queue.known(origin) > 0);
+        }
+        self.expire_channels(now);
+        self.settle_links(now);
+    }
+
+    /// Created channels whose time is over: the channel's home closes it, the next in rank only
+    /// if that did not happen.
+    fn expire_channels(&mut self, now: Now) {
+        for overdue in self.queue.take_overdue() {
+            let Some(links) = &self.links else { return };
+            let patience_ms = links.cluster.rank(overdue.name.as_str()) as u64 * EXPIRY_PATIENCE_MS;
+            match patience_ms.checked_sub(overdue.ms) {
+                None | Some(0) => drop(self.queue.propose_expiry(overdue.name.as_str(), now)),
+                Some(left_ms) => self.queue.postpone_expiry(overdue.name.as_str(), left_ms, now),
+            }
+        }
     }
 }

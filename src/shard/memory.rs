@@ -5,6 +5,7 @@
 //! Retry-After. The node itself never gives up.
 
 use super::Shard;
+use super::clients::Clients;
 use super::connection::{Connection, NOWHERE, Side, State};
 use crate::limits::EVICTIONS_PER_TICK;
 
@@ -19,6 +20,8 @@ impl Shard {
             + self.side_bytes
             + self.answers.bytes()
             + self.wide_bytes
+            + self.links_bytes()
+            + self.clients.as_ref().map_or(0, Clients::bytes)
     }
 
     /// Whether `more` bytes fit under the cap.
@@ -79,7 +82,7 @@ impl Shard {
     /// Drops the side of a connection that waits, once it holds nothing.
     pub(super) fn drop_empty_side(&mut self, index: u32) {
         let slot = self.slot(index);
-        let waits = matches!(slot.state, State::Held | State::HeldWide);
+        let waits = matches!(slot.state, State::Held | State::HeldWide | State::Acking);
         if waits && self.sides.get(slot.side as usize).is_some_and(Side::is_empty) {
             self.drop_side(index);
         }

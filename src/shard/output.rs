@@ -65,7 +65,7 @@ impl Shard {
         let retry = RETRY_AFTER_S.to_string();
         let challenge = "Bearer realm=\"pushup\"";
         let extra: &[(&'static str, &str)] = match refused.reason.status() {
-            503 => &[("Retry-After", &retry)],
+            429 | 503 => &[("Retry-After", &retry)],
             401 => &[("WWW-Authenticate", challenge)],
             _ => &[],
         };
@@ -198,7 +198,7 @@ impl Shard {
         slot.marks.set(Marks::BLOCKED);
         match slot.state {
             // A poll behind an answer that is not taken: judged as a poll first.
-            State::Held | State::HeldWide | State::Lingering => return,
+            State::Held | State::HeldWide | State::Acking | State::Lingering => return,
             // It is being judged already: a few bytes now and then do not buy time.
             State::Sending if judged => return,
             _ => slot.state = State::Sending,
@@ -225,9 +225,12 @@ impl Shard {
         if self.slot(index).answer != NOWHERE {
             self.finish_shared(index);
         }
-        let marks = self.slot(index).marks;
-        match self.slot(index).state {
-            State::Held | State::HeldWide | State::Lingering => {
+        let (marks, state) = (self.slot(index).marks, self.slot(index).state);
+        if !matches!(state, State::Held | State::HeldWide) {
+            self.release_poll(index);
+        }
+        match state {
+            State::Held | State::HeldWide | State::Acking | State::Lingering => {
                 self.drop_empty_side(index);
                 Flushed::Open
             }

@@ -80,6 +80,7 @@ impl Shard {
         now: Now,
     ) -> Result<(), Refused> {
         self.counters.polls += 1;
+        self.charge_poll(index)?;
         let grant = self.keys.admit_subscriber(head, now.wall)?;
         let poll = Poll::parse(segment, head, self.settings.timeouts)?;
         if let Some(grant) = grant {
@@ -150,8 +151,10 @@ impl Shard {
         };
         let (head, own) = (self.queue.head(), self.queue.origin());
         let known = cursor.seen.iter().any(|(origin, _)| origin == own || self.queue.known(origin) > 0);
+        // What another node gave out a moment ago may not have come here yet.
+        let lost = !known && self.knows_all();
         let forged = cursor.seen.seq(own) > head.seq(own);
-        if cursor.tag != self.settings.tag || forged || !known && !cursor.seen.is_empty() {
+        if cursor.tag != self.settings.tag || forged || lost && !cursor.seen.is_empty() {
             Start { after: None, reset: true }
         } else {
             Start { after: Some(cursor.seen.clone()), reset: false }
@@ -285,6 +288,7 @@ impl Shard {
             }
         }
         self.base.clone_from(self.queue.head());
+        self.log_out();
     }
 
     /// Answers all who wait on a channel that was published to.

@@ -9,7 +9,7 @@ use crate::error::{Refusal, Refused};
 use crate::ids::ChannelName;
 use crate::limits::{ANSWER_MESSAGES_MAX, CHANNEL_PAGE_MAX};
 use crate::metrics;
-use crate::session::publisher::{self, Acknowledge};
+use crate::session::publisher;
 use crate::session::route::{Door, Route};
 use crate::session::subscriber::whole_number;
 use crate::time::Now;
@@ -93,6 +93,12 @@ impl Shard {
                 let text = metrics::prometheus(&self.counters, &self.gauges(now));
                 self.reply_body(index, 200, PROMETHEUS, text.as_bytes(), now)
             }
+            Route::Cluster => {
+                let page = self.cluster_page().ok_or_else(|| {
+                    Refused::because(Refusal::NotFound, "This node runs by itself (no --cluster-listen).")
+                })?;
+                self.reply_body(index, 200, JSON, page.as_bytes(), now)
+            }
             Route::Stats => {
                 let origin = self.queue.origin().to_string();
                 let version = env!("CARGO_PKG_VERSION");
@@ -124,11 +130,12 @@ impl Shard {
         body: &[u8],
         now: Now,
     ) -> Result<(), Refused> {
-        check_acknowledge(head)?;
+        let holders = self.holders_for(publisher::parse_acknowledge(head)?)?;
         let publication = publisher::parse_publication(channels, head, body)?;
         self.make_room(publication.bytes())?;
         let mut receipt = self.queue.publish(publication, now)?;
         self.count_publication(receipt.duplicate);
+        self.want_acks(holders);
         let deliveries = self.counters.deliveries;
         self.deliver(now);
         // Not all who wait there are woken: some wait for another time.
@@ -137,9 +144,9 @@ impl Shard {
         text.clear();
         publisher::write_receipt(&receipt, &mut text);
         text.push(b'\n');
-        let replied = self.reply_body(index, 201, JSON, &text, now);
+        self.reply_when_held(index, std::iter::once(receipt.id), holders, (201, JSON, &text), now);
         self.body = text;
-        replied
+        Ok(())
     }
 
     fn execute_batch(
@@ -149,12 +156,13 @@ impl Shard {
         body: &[u8],
         now: Now,
     ) -> Result<(), Refused> {
-        check_acknowledge(head)?;
+        let holders = self.holders_for(publisher::parse_acknowledge(head)?)?;
         let (form, items) = publisher::parse_batch(head, body)?;
         self.make_room(items.iter().flatten().map(Publication::bytes).sum())?;
         let mut results = Vec::with_capacity(items.len());
         let together = self.settings.bounds.channel_messages_max.min(ANSWER_MESSAGES_MAX);
         for (at, item) in items.into_iter().enumerate() {
+            self.want_acks(holders);
             if at > 0 && at % together == 0 {
                 // Before a channel drops what those who wait on it have not been given.
                 self.deliver(now);
@@ -173,7 +181,9 @@ impl Shard {
             publisher::BatchForm::Lines => NDJSON,
             publisher::BatchForm::Array => JSON,
         };
-        self.reply_body(index, 200, media_type, &text, now)
+        let ids = results.iter().flatten().map(|receipt| receipt.id);
+        self.reply_when_held(index, ids, holders, (200, media_type, &text), now);
+        Ok(())
     }
 
     fn count_publication(&mut self, duplicate: bool) {
@@ -203,14 +213,6 @@ fn not_found(door: Door, path: &str) -> Refused {
             "This belongs to the public listener (--listen, by default port 8080).",
         ),
         _ => Refusal::NotFound.into(),
-    }
-}
-
-/// A node by itself is the most of itself, but has no other.
-fn check_acknowledge(head: &RequestHead) -> Result<(), Refused> {
-    match publisher::parse_acknowledge(head)? {
-        Acknowledge::Local | Acknowledge::Quorum => Ok(()),
-        Acknowledge::One => Err(Refusal::AckUnreachable.into()),
     }
 }
 
@@ -245,6 +247,7 @@ impl Shard {
             return Err(Refused::because(Refusal::JsonShape, "Only \"ttl\" can be changed."));
         }
         let info = self.queue.renew(name.as_str(), request.ttl_ms, now)?;
+        self.deliver(now);
         self.reply_expiry(index, 200, &info, now)
     }
 
@@ -325,7 +328,7 @@ impl Shard {
         self.reply_body(index, status, TEXT, text.as_bytes(), now)
     }
 
-    /// 200 while this node serves; `otherwise` once it is ending.
+    /// 200 while this node serves; 503 before it has caught up; `otherwise` once it is ending.
     fn reply_while_serving(
         &mut self,
         index: u32,
@@ -335,6 +338,8 @@ impl Shard {
     ) -> Result<(), Refused> {
         if self.is_draining() {
             self.reply_text(index, otherwise, "draining\n", now)
+        } else if !self.is_ready() {
+            self.reply_text(index, 503, "catching up\n", now)
         } else {
             self.reply_text(index, 200, text, now)
         }

@@ -7,6 +7,7 @@
 mod access;
 mod batch;
 mod channels;
+mod clients;
 mod drain;
 mod exhaustion;
 mod harness;

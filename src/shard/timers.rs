@@ -5,7 +5,7 @@
 use slab::Slab;
 
 use super::connection::{Connection, NOWHERE};
-use crate::limits::{HEAD_MS_MAX, IDLE_MS_MAX, LINGER_MS, POLL_TIMEOUT_S_MAX, PROGRESS_MS};
+use crate::limits::{ACK_MS_MAX, HEAD_MS_MAX, IDLE_MS_MAX, LINGER_MS, POLL_TIMEOUT_S_MAX, PROGRESS_MS};
 use crate::time::Tick;
 
 /// A time-out that connections have in common.
@@ -21,10 +21,12 @@ pub enum Class {
     Progress,
     /// Our side is shut.
     Linger,
+    /// Other nodes are to acknowledge.
+    Ack,
 }
 
 const IDLE: usize = POLL_TIMEOUT_S_MAX as usize + 1;
-const CLASSES: usize = IDLE + 4;
+const CLASSES: usize = IDLE + 5;
 /// Not in any list.
 const UNSET: u16 = u16::MAX;
 
@@ -36,6 +38,7 @@ impl Class {
             Class::Head => IDLE + 1,
             Class::Progress => IDLE + 2,
             Class::Linger => IDLE + 3,
+            Class::Ack => IDLE + 4,
         }
     }
 
@@ -46,6 +49,7 @@ impl Class {
             Class::Head => HEAD_MS_MAX,
             Class::Progress => PROGRESS_MS,
             Class::Linger => LINGER_MS,
+            Class::Ack => ACK_MS_MAX,
         }
     }
 }

@@ -5,6 +5,7 @@
 
 pub mod body;
 pub mod date;
+pub mod forwarded;
 pub mod request;
 pub mod response;
 mod syntax;

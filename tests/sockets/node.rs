@@ -70,7 +70,16 @@ impl Launch {
         });
         let address = |name: &str| addresses[name][0].as_str().unwrap().parse().unwrap();
         assert_eq!(addresses["pid"], running.pid());
-        Node { public: address("listen"), publisher: address("publish_listen"), running, dir }
+        let optional = |name: &str| addresses[name][0].as_str().map(|text| text.parse().unwrap());
+        let (cluster, proxied) = (optional("cluster_listen"), optional("proxy_listen"));
+        Node {
+            public: address("listen"),
+            publisher: address("publish_listen"),
+            proxied,
+            cluster,
+            running,
+            dir,
+        }
     }
 }
 
@@ -78,6 +87,10 @@ impl Launch {
 pub struct Node {
     pub public: SocketAddr,
     pub publisher: SocketAddr,
+    /// Where proxies that send PROXY headers reach it, if they may.
+    pub proxied: Option<SocketAddr>,
+    /// Where other nodes reach it, if it belongs to a cluster.
+    pub cluster: Option<SocketAddr>,
     pub running: Running,
     pub dir: TempDir,
 }

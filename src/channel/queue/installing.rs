@@ -137,11 +137,12 @@ impl MessageQueue {
         if !staged.is_complete() {
             return false;
         }
-        let own = self.own_knowledge();
+        let own = self.all_known();
         // First of all: what is known to be gone is told by how it compares with the head.
         for (origin, seq) in staged.head.iter() {
             self.head.raise(origin, seq.max(own.seq(origin)));
-            self.revive(origin, now.tick);
+            self.revive(origin);
+            self.retirement.hear(origin, now.tick);
         }
         self.install_tombstones(&staged.tombstones, now);
         for channel in &staged.channels {
@@ -156,13 +157,6 @@ impl MessageQueue {
         self.install_keys(staged.keys, &staged.head, now);
         self.shed_cache(self.bounds.cache_bytes_max);
         true
-    }
-
-    /// How far the log of each origin was applied here, of dead ones too.
-    fn own_knowledge(&self) -> VersionVector {
-        let (mut own, _) = self.retirement.all();
-        self.head.iter().for_each(|(origin, seq)| own.raise(origin, seq));
-        own
     }
 
     fn install_tombstones(&mut self, stones: &[TombstonePiece], now: Now) {

@@ -165,6 +165,13 @@ impl MessageQueue {
         self.head.seq(origin).max(self.retirement.seq(origin))
     }
 
+    /// The same of every origin.
+    pub fn all_known(&self) -> VersionVector {
+        let mut known = self.retirement.all().0;
+        self.head.iter().for_each(|(origin, seq)| known.raise(origin, seq));
+        known
+    }
+
     /// Takes those origins out of cursors that have been dead, and all their messages expired, for
     /// [`ORIGIN_KEPT_MS`]. To be called now and then.
     pub fn retire_dead(&mut self, is_live: impl Fn(Origin) -> bool, now: Now) {
@@ -189,13 +196,12 @@ impl MessageQueue {
     }
 
     /// An origin was heard of, and stands in cursors (again).
-    pub(super) fn revive(&mut self, origin: Origin, now: Tick) {
+    pub(super) fn revive(&mut self, origin: Origin) {
         let seq = self.retirement.seq(origin);
         if seq > 0 {
             self.forgotten.raise(origin, seq);
             self.retirement.remove(origin);
         }
-        self.retirement.hear(origin, now);
     }
 
     /// Writes an entry that concerns no channel, so that cursors from before can be told from later ones.

@@ -241,7 +241,7 @@ fn cap(origin: Origin, seq: u64, head: &VersionVector) -> Option<(Origin, u64)> 
 }
 
 fn message_piece(message: &Message, channel: &Channel, now: Now) -> Piece {
-    let life = |name: &ChannelName| if *name == channel.name { channel.life } else { 0 };
+    let life = |name: &ChannelName| if *name == channel.name { channel.life } else { 1 };
     Piece::Message(Entry {
         id: message.id,
         time: message.time,
@@ -249,7 +249,7 @@ fn message_piece(message: &Message, channel: &Channel, now: Now) -> Piece {
             channels: message.channels.iter().map(|name| (name.clone(), life(name))).collect(),
             media_type: message.media_type.clone(),
             body: message.body.clone(),
-            ttl_ms: message.expires.since_ms(now.tick),
+            ttl_ms: message.expires.since_ms(now.tick).max(1),
             idempotency_key: None,
         }),
     })

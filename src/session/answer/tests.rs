@@ -178,12 +178,6 @@ fn ids_and_times_are_written_in_full() {
 }
 
 proptest! {
-    /// Beside the fast code, the standard library's.
-    #[test]
-    fn hexadecimal_is_what_the_standard_library_writes(number: u64) {
-        prop_assert_eq!(hexadecimal(number).to_vec(), format!("{number:016x}").into_bytes());
-    }
-
     #[test]
     fn any_text_reads_back(text: String) {
         prop_assert_eq!(&message(Form::Text, "text/plain", text.as_bytes())["data"], &json!(text));

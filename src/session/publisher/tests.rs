@@ -2,7 +2,6 @@ mod batch;
 mod single;
 
 use super::*;
-use crate::channel::message::Form;
 use crate::wire::http::request::{Parsed, parse};
 
 /// What `look` sees of a POST with this query and these fields.

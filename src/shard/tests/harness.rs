@@ -103,6 +103,13 @@ impl World {
         self.try_connect(door).expect("there is room")
     }
 
+    /// A new connection from an address.
+    pub fn connect_from(&mut self, door: Door, peer: &str) -> Who {
+        let who = self.connect(door);
+        self.shard.handle_peer(self.id(who), peer.parse().expect("an address"));
+        who
+    }
+
     /// The client sends bytes, which the shard reads as far as it wants to.
     pub fn send(&mut self, who: Who, bytes: impl AsRef<[u8]>) {
         self.clients[who.0].inbound.extend_from_slice(bytes.as_ref());

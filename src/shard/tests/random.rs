@@ -66,7 +66,9 @@ impl Game {
             got: Vec::new(),
         };
         let readers = subscriptions.into_iter().map(reader).collect();
-        Game { world: World::new(), readers, published: Vec::new() }
+        // Never reached, but polls are counted.
+        let world = World::with(|settings| settings.polls_per_client_max = CLIENTS + 1);
+        Game { world, readers, published: Vec::new() }
     }
 
     fn play(&mut self, op: Op) {
@@ -84,7 +86,11 @@ impl Game {
         }
         (0..self.readers.len()).for_each(|at| self.look(at));
         let held = self.readers.iter().filter_map(|reader| reader.connection);
-        assert_eq!(self.world.shard.held, held.filter(|who| self.world.is_held(*who)).count());
+        let held = held.filter(|who| self.world.is_held(*who)).count();
+        assert_eq!(self.world.shard.held, held);
+        let unanswered = self.readers.iter().filter(|reader| reader.waiting).count();
+        let counted = self.world.shard.clients.as_ref().map_or(0, Clients::check);
+        assert!((held..=unanswered.max(held)).contains(&counted), "{held} {counted} {unanswered}");
     }
 
     fn with_connection(&mut self, at: usize, act: impl FnOnce(&mut World, Who)) {
@@ -127,7 +133,9 @@ impl Game {
         let limit = reader.limit.map_or(String::new(), |limit| format!("&limit={limit}"));
         let target = format!("GET /sub/{}?timeout={timeout_s}{after}{limit}", names(reader.channels));
         let bytes = request(&target, "", "");
-        let who = *reader.connection.get_or_insert_with(|| self.world.connect(Door::Public));
+        let who = *reader
+            .connection
+            .get_or_insert_with(|| self.world.connect_from(Door::Public, ["192.0.2.1", "192.0.2.2"][at % 2]));
         reader.waiting = true;
         let (first, second) = bytes.split_at(split.min(bytes.len()));
         self.world.send(who, first);

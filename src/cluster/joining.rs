@@ -1,0 +1,104 @@
+//! When a node may serve: once it holds what the others held when it came.
+//!
+//! A node that begins with nothing takes a snapshot from the peer that is furthest, even if the
+//! logs would reach back: what expired elsewhere must not live again here.
+
+use super::{Cluster, LinkId};
+use crate::cursor::VersionVector;
+use crate::limits::{JOIN_MS, JOIN_MS_MAX};
+use crate::time::{Now, Tick};
+
+/// How far a node is with joining.
+#[derive(Clone, Debug)]
+enum Stage {
+    /// Waiting for those that it was told of.
+    Meeting,
+    /// Holding less than this, which the others have.
+    Catching(VersionVector),
+    Ready,
+}
+
+/// A node's way into the cluster.
+#[derive(Debug)]
+pub(super) struct Joining {
+    stage: Stage,
+    began: Tick,
+}
+
+impl Joining {
+    pub fn new(alone: bool, now: Tick) -> Joining {
+        Joining { stage: if alone { Stage::Ready } else { Stage::Meeting }, began: now }
+    }
+
+    /// Whether it is too early to ask for anything.
+    pub fn is_meeting(&self) -> bool {
+        matches!(self.stage, Stage::Meeting)
+    }
+
+    pub fn is_ready(&self) -> bool {
+        matches!(self.stage, Stage::Ready)
+    }
+}
+
+impl Cluster {
+    /// A step towards being ready.
+    pub(super) fn join(&mut self, now: Now) {
+        match &self.joining.stage {
+            Stage::Ready => {}
+            Stage::Meeting => {
+                let met = self.peers().filter(|peer| peer.digested).count();
+                let waited = now.tick.since_ms(self.joining.began) >= JOIN_MS;
+                if met >= self.dialing.seed_count() || waited {
+                    self.begin_catching(now.tick);
+                }
+            }
+            Stage::Catching(target) => {
+                let target = target.clone();
+                self.catch_up(&target, now);
+            }
+        }
+    }
+
+    fn begin_catching(&mut self, now: Tick) {
+        let mut target = VersionVector::default();
+        for peer in self.peers() {
+            peer.has.iter().for_each(|(origin, seq)| target.raise(origin, seq));
+        }
+        if !self.covers(&target) {
+            self.ask_furthest(now);
+        }
+        self.joining.stage = Stage::Catching(target);
+    }
+
+    fn covers(&self, target: &VersionVector) -> bool {
+        target.iter().all(|(origin, seq)| self.have.seq(origin) >= seq)
+    }
+
+    /// Ready once nothing is missing that one of those who are there could give.
+    fn catch_up(&mut self, target: &VersionVector, now: Now) {
+        let to_be_had =
+            |origin, seq| self.peers().any(|peer| peer.has.seq(origin).min(seq) > self.have.seq(origin));
+        let missing = target.iter().any(|(origin, seq)| to_be_had(origin, seq));
+        if missing && now.tick.since_ms(self.joining.began) < JOIN_MS_MAX {
+            if !self.takes_snapshot() && self.counts.snapshots == 0 {
+                self.ask_furthest(now.tick);
+            }
+            return;
+        }
+        ::log::info!("ready: holds the entries of {} origins", self.have.len());
+        self.joining.stage = Stage::Ready;
+        self.list_all();
+    }
+
+    /// Asks the peer that has most for a snapshot.
+    fn ask_furthest(&mut self, now: Tick) {
+        let links = self.links.iter().filter_map(|(index, link)| {
+            let peer = link.peer().filter(|peer| peer.digested && !peer.has.is_empty())?;
+            let total = peer.has.iter().map(|entry| entry.1).fold(0, u64::saturating_add);
+            Some((peer.ready, total, LinkId { index: index as u32, generation: link.generation }))
+        });
+        if let Some((_, _, id)) = links.max() {
+            self.ask_snapshot(id, now);
+        }
+    }
+}

@@ -1,0 +1,273 @@
+//! What must be so in the end: all nodes agree, nothing that was acknowledged is lost, every
+//! subscriber has all that there is. Nodes are asked by HTTP, as anybody can.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use pushup::cursor::Cursor;
+use pushup::ids::MessageId;
+use pushup::session::route::Door;
+use serde_json::Value;
+
+use crate::host::Host;
+use crate::http::request;
+use crate::ledger::{Level, Publication, parse_id, token_of};
+use crate::net::Net;
+use crate::scene::Scene;
+
+/// Judges a run that has come to rest; the first thing that is wrong.
+pub fn judge(hosts: &mut [Host], scene: &mut Scene) -> Result<(), String> {
+    let mut live: Vec<&mut Host> = hosts.iter_mut().filter(|host| host.is_up()).collect();
+    same_heads(&mut live, scene)?;
+    same_channels(&mut live, scene)?;
+    let contents = same_contents(&mut live, scene)?;
+    keys_are_known(&mut live, scene)?;
+    nothing_lost(&contents, scene)?;
+    readers_have_all(&contents, scene)
+}
+
+/// A channel as one node has it: the status of a poll, and the messages' ids and tokens.
+type Content = (u16, BTreeMap<MessageId, String>);
+
+// -- Convergence -----------------------------------------------------------------
+
+/// A poll that begins at the present has the head of its node for a cursor.
+fn same_heads(live: &mut [&mut Host], scene: &Scene) -> Result<(), String> {
+    let mut first: Option<(usize, String)> = None;
+    for host in live {
+        let answer = host.ask(Door::Public, "/sub/nobody?after=now&timeout=0", &scene.net);
+        let cursor = answer.json()["cursor"].as_str().unwrap_or_default().to_string();
+        match &first {
+            Some((node, other)) if *other != cursor => {
+                let (one, two) = (shown(other), shown(&cursor));
+                return Err(format!("convergence: node-{node} has {one}, node-{} has {two}", host.index));
+            }
+            Some(_) => {}
+            None => first = Some((host.index, cursor)),
+        }
+    }
+    Ok(())
+}
+
+/// A cursor for a person.
+fn shown(cursor: &str) -> String {
+    let Ok(cursor) = Cursor::parse(cursor) else { return cursor.into() };
+    let all: Vec<String> = cursor.seen.iter().map(|(origin, seq)| format!("{origin}-{seq}")).collect();
+    format!("[{}]", all.join(" "))
+}
+
+/// The channels that were created, as all nodes list them.
+fn same_channels(live: &mut [&mut Host], scene: &Scene) -> Result<(), String> {
+    let mut first: Option<(usize, BTreeSet<String>)> = None;
+    for host in live {
+        let list = host.ask(Door::Publisher, "/channels?limit=1000", &scene.net).json();
+        let rows = list["channels"].as_array().into_iter().flatten();
+        let created: BTreeSet<String> = rows
+            .filter(|row| row["created"] == true)
+            .filter_map(|row| row["channel"].as_str().map(String::from))
+            .collect();
+        match &first {
+            Some((node, other)) if *other != created => {
+                return Err(format!(
+                    "convergence: on node-{node} {other:?} were created, on node-{} {created:?}",
+                    host.index
+                ));
+            }
+            Some(_) => {}
+            None => first = Some((host.index, created)),
+        }
+    }
+    Ok(())
+}
+
+/// What every channel holds, the same on all nodes.
+fn same_contents(live: &mut [&mut Host], scene: &Scene) -> Result<Vec<Content>, String> {
+    let mut all = Vec::new();
+    for channel in 0..scene.plan.channels() {
+        let mut first: Option<(usize, Content)> = None;
+        for host in live.iter_mut() {
+            let content = content(host, &scene.plan.name(channel), &scene.net)?;
+            match &first {
+                Some((node, other)) if !is_same(channel, other, &content, scene) && !scene.plan.tight => {
+                    let name = scene.plan.name(channel);
+                    return Err(differ(&name, (*node, other), (host.index, &content)));
+                }
+                Some(_) => {}
+                None => first = Some((host.index, content)),
+            }
+        }
+        all.extend(first.map(|first| first.1));
+    }
+    Ok(all)
+}
+
+/// Whether a channel is the same on two nodes. Where one that comes and goes expired and was revived,
+/// a node that had dropped its messages already does not get them back (it tells of a gap). Of what was published twice with the same key, at two nodes
+/// that did not know of each other, each may have kept another.
+fn is_same(channel: usize, one: &Content, two: &Content, scene: &Scene) -> bool {
+    if scene.plan.is_mortal(channel) {
+        return one.0 == two.0;
+    }
+    let twice = |id: &MessageId| {
+        let publication = scene.ledger.by_id.get(id).map(|at| &scene.ledger.publications[*at]);
+        publication.is_some_and(|publication| publication.ids.len() > 1)
+    };
+    let tokens = |content: &Content| -> BTreeSet<String> { content.1.values().cloned().collect() };
+    let ids = |content: &Content| -> BTreeSet<MessageId> {
+        content.1.keys().filter(|id| !twice(id)).copied().collect()
+    };
+    one.0 == two.0 && (one == two || tokens(one) == tokens(two) && ids(one) == ids(two))
+}
+
+fn differ(name: &str, one: (usize, &Content), two: (usize, &Content)) -> String {
+    let only = |here: &Content, there: &Content| -> Vec<String> {
+        let missing = here.1.iter().filter(|(id, _)| !there.1.contains_key(*id));
+        missing.map(|(id, token)| format!("{id} ({token})")).collect()
+    };
+    format!(
+        "convergence: {name} is {} on node-{}, {} on node-{}; only there: {:?}, only here: {:?}",
+        one.1.0,
+        one.0,
+        two.1.0,
+        two.0,
+        only(one.1, two.1),
+        only(two.1, one.1)
+    )
+}
+
+fn content(host: &mut Host, name: &str, net: &Net) -> Result<Content, String> {
+    let response = host.ask(Door::Public, &format!("/sub/{name}?timeout=0"), net);
+    if response.status != 200 {
+        return Ok((response.status, BTreeMap::new()));
+    }
+    let answer = response.json();
+    let mut found = BTreeMap::new();
+    for message in answer["messages"].as_array().into_iter().flatten() {
+        let id = message["id"].as_str().and_then(parse_id).ok_or_else(|| format!("malformed: {message}"))?;
+        let token = token_of(&message["data"]).unwrap_or_default().to_string();
+        if found.insert(id, token).is_some() {
+            return Err(format!("duplicate: node-{} has {id} twice in {name}", host.index));
+        }
+    }
+    Ok((response.status, found))
+}
+
+/// Whatever was acknowledged and had a key is known by it on every node.
+fn keys_are_known(live: &mut [&mut Host], scene: &Scene) -> Result<(), String> {
+    let keyed = |publication: &&Publication| publication.keyed && !publication.acks.is_empty();
+    for publication in scene.ledger.publications.iter().filter(keyed) {
+        let alive = |id: &MessageId| !scene.ledger.crashed.contains(&id.origin);
+        if !publication.ids.iter().any(alive) && !publication.acks.iter().any(|ack| ack.1 == Level::Quorum) {
+            continue;
+        }
+        let name = scene.plan.name(publication.channels[0]);
+        let fields = format!("Idempotency-Key: {}\r\n", publication.token);
+        let again = request(&format!("POST /pub/{name}"), &fields, b"again");
+        for host in live.iter_mut() {
+            let receipt = host.send(Door::Publisher, &again, &scene.net).json();
+            let id = receipt["id"].as_str().and_then(parse_id);
+            if id.is_none_or(|id| !publication.ids.contains(&id)) {
+                let token = &publication.token;
+                return Err(format!("key: node-{} does not know {token} by its key: {receipt}", host.index));
+            }
+        }
+    }
+    Ok(())
+}
+
+// -- Loss ------------------------------------------------------------------------
+
+/// What was acknowledged is there: if most nodes had it whatever happened, else if the node that
+/// took it did not crash.
+fn nothing_lost(contents: &[Content], scene: &Scene) -> Result<(), String> {
+    if scene.plan.tight {
+        return Ok(());
+    }
+    for publication in &scene.ledger.publications {
+        if publication.channels.iter().any(|channel| scene.plan.is_mortal(*channel)) {
+            continue;
+        }
+        for (id, level, at) in &publication.acks {
+            let firm = *level == Level::Quorum || !scene.ledger.crashed.contains(&id.origin);
+            let held =
+                |channel: &&usize| publication.ids.iter().any(|id| contents[**channel].1.contains_key(id));
+            let missing = publication.channels.iter().find(|channel| !held(channel));
+            if let Some(channel) = missing.filter(|_| firm) {
+                return Err(format!(
+                    "lost: {id} ({}) was acknowledged ({}) at {at} ms and no node has it in {}",
+                    publication.token,
+                    level.name(),
+                    scene.plan.name(*channel)
+                ));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Every subscriber got all that there is, if it has been told of no gap.
+fn readers_have_all(contents: &[Content], scene: &mut Scene) -> Result<(), String> {
+    let now = scene.now();
+    for number in 0..scene.ledger.readers.len() {
+        let channels = scene.ledger.readers[number].channels.clone();
+        for channel in channels.into_iter().filter(|channel| !scene.plan.is_mortal(*channel)) {
+            for (id, token) in &contents[channel].1 {
+                let at = scene.ledger.by_id.get(id).copied();
+                let at = at.or_else(|| token.strip_prefix('t')?.parse().ok());
+                let Some(at) = at else { return Err(format!("phantom: {id} holds {token}")) };
+                if scene.ledger.is_due(number, *id, at, now) {
+                    let seen = scene.ledger.readers[number].seen.seq(id.origin);
+                    return Err(format!(
+                        "lost: reader-{number} never got {id} ({token}) of {}; its cursor says {seen}",
+                        scene.plan.name(channel)
+                    ));
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+// -- Joining ---------------------------------------------------------------------
+
+/// What all nodes that are up and ready hold: pairs of a steady channel and a message.
+pub fn held_by_all(hosts: &mut [Host], scene: &Scene) -> BTreeSet<(usize, MessageId)> {
+    let mut all: Option<BTreeSet<(usize, MessageId)>> = None;
+    if scene.plan.tight {
+        return BTreeSet::new();
+    }
+    for host in hosts.iter_mut().filter(|host| host.is_up() && host.ready && !host.paused) {
+        let held = held(host, scene);
+        all = Some(match all {
+            None => held,
+            Some(before) => before.intersection(&held).copied().collect(),
+        });
+    }
+    all.unwrap_or_default()
+}
+
+fn held(host: &mut Host, scene: &Scene) -> BTreeSet<(usize, MessageId)> {
+    let mut held = BTreeSet::new();
+    for channel in 0..scene.plan.steady {
+        let answer =
+            host.ask(Door::Public, &format!("/sub/{}?timeout=0", scene.plan.name(channel)), &scene.net);
+        let parse = |message: &Value| message["id"].as_str().and_then(parse_id);
+        if answer.status == 200 {
+            let answer = answer.json();
+            let ids = answer["messages"].as_array().into_iter().flatten().filter_map(parse);
+            held.extend(ids.map(|id| (channel, id)));
+        }
+    }
+    held
+}
+
+/// Whether a node that says that it is ready holds what it must.
+pub fn holds(host: &mut Host, debt: &BTreeSet<(usize, MessageId)>, scene: &Scene) -> Result<(), String> {
+    let held = held(host, scene);
+    match debt.iter().find(|owed| !held.contains(owed)) {
+        None => Ok(()),
+        Some((channel, id)) => {
+            let name = scene.plan.name(*channel);
+            Err(format!("ready: it says so and lacks {id} in {name}, which all had when it came"))
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! Looks after the mortal channels: creates, renews and closes them, and publishes there.
+
+use crate::agenda::Ms;
+use crate::http::{Caller, Outcome, request};
+use crate::ledger::{Level, parse_id};
+use crate::net::{Purpose, Signal, WireId};
+use crate::scene::{Scene, Timer};
+
+/// How long an answer may take, in milliseconds.
+const PATIENCE_MS: Ms = 4_000;
+/// The longest rest between two deeds, in milliseconds.
+const REST_MS_MAX: Ms = 600;
+
+#[derive(Debug)]
+pub struct Keeper {
+    name: String,
+    caller: Caller,
+    timer: Timer,
+    /// The publication that is being sent.
+    publishing: Option<usize>,
+    node: usize,
+}
+
+impl Keeper {
+    pub fn new(actor: usize, number: usize, scene: &mut Scene) -> Keeper {
+        let mut timer = Timer { actor, serial: 0 };
+        let begins = scene.random.below(1_000);
+        scene.set_timer(&mut timer, begins);
+        let name = format!("keeper-{number}");
+        Keeper { name, caller: Caller::new(actor, 1 << 16), timer, publishing: None, node: 0 }
+    }
+
+    /// Whether it is waiting for nothing.
+    pub fn is_done(&self) -> bool {
+        !self.caller.busy
+    }
+
+    pub fn handle_timer(&mut self, serial: u64, scene: &mut Scene) {
+        if serial != self.timer.serial {
+            return;
+        }
+        if self.caller.busy {
+            if let Some(outcome) = self.caller.handle_deadline(&mut scene.net) {
+                self.conclude(outcome, scene);
+            }
+        } else if scene.now() < scene.plan.heal_ms {
+            self.act(scene);
+        }
+    }
+
+    pub fn handle_signal(&mut self, wire: WireId, signal: Signal, scene: &mut Scene) {
+        if let Some(outcome) = self.caller.handle_signal(wire, signal, &mut scene.net) {
+            self.conclude(outcome, scene);
+        }
+    }
+
+    fn act(&mut self, scene: &mut Scene) {
+        let channel = scene.plan.steady + scene.random.index(scene.plan.mortal);
+        let name = scene.plan.name(channel);
+        let ttl = scene.random.pick(&[1, 2, 3, 600]);
+        let now = scene.now();
+        let (line, body) = match scene.random.below(10) {
+            0..3 => ("POST /channels".into(), format!("{{\"name\":\"{name}\",\"ttl\":{ttl}}}")),
+            3..5 => (format!("POST /channels/{name}/renew"), format!("{{\"ttl\":{ttl}}}")),
+            5 => (format!("DELETE /channels/{name}"), String::new()),
+            _ => {
+                let at = scene.ledger.begin(vec![channel], false, now);
+                self.publishing = Some(at);
+                scene.totals.add("publications", 1);
+                (format!("POST /pub/{name}"), format!("t{at}:"))
+            }
+        };
+        self.node = scene.some_node();
+        let node = self.node;
+        scene.note(&self.name, || format!("-> node-{node} {line} {body}"));
+        let fields = if self.publishing.is_some() { "Content-Type: text/plain\r\n" } else { "" };
+        let bytes = request(&line, fields, body.as_bytes());
+        self.caller.call(node, Purpose::Publisher, bytes, PATIENCE_MS, &mut scene.net);
+        scene.set_timer(&mut self.timer, PATIENCE_MS);
+    }
+
+    fn conclude(&mut self, outcome: Outcome, scene: &mut Scene) {
+        let node = self.node;
+        let publishing = self.publishing.take();
+        match outcome {
+            Outcome::Failed(failed) => scene.note(&self.name, || format!("<- node-{node} {failed:?}")),
+            Outcome::Answered(response) => {
+                scene.note(&self.name, || format!("<- node-{node} {} {}", response.status, response.text()));
+                if !matches!(response.status, 200 | 201 | 204 | 404 | 410 | 503) {
+                    let verdict = Err(format!("status {} to a keeper", response.status));
+                    scene.judge::<()>(&self.name, verdict);
+                }
+                if let Some(at) = publishing.filter(|_| response.status == 201)
+                    && let Some(id) = response.json()["id"].as_str().and_then(parse_id)
+                {
+                    let now = scene.now();
+                    let verdict = scene.ledger.acknowledge(at, id, Level::Local, now);
+                    scene.judge(&self.name, verdict);
+                }
+            }
+        }
+        let rest = scene.random.between(1, REST_MS_MAX);
+        scene.set_timer(&mut self.timer, rest);
+    }
+}
