@@ -40,7 +40,7 @@ use crate::limits::{
     CLUSTER_STEP_MS, FRAME_BYTES_MAX, HANDSHAKE_BYTES_MAX, HANDSHAKE_MS, LINK_DIAL_MS, LINK_ENDING_MS,
     LINK_SILENT_MS, LINKS_MAX, LINKS_UNPROVEN_MAX, WARNING_MS,
 };
-use crate::planted::Planted;
+use crate::planted::{Bug, Planted};
 use crate::time::{Now, Tick};
 use crate::wire::frame::message::{Bye, Hello, VERSION};
 use crate::wire::frame::{Frame, decode};
@@ -202,6 +202,9 @@ impl Cluster {
     /// How many other nodes are known to have these entries.
     pub fn holders(&self, entries: &VersionVector) -> usize {
         let has_all = |peer: &&Peer| entries.iter().all(|(origin, seq)| peer.has.seq(origin) >= seq);
+        if self.setup.planted.is(Bug::AckOfAnyNode) {
+            return self.peers().count();
+        }
         self.peers().filter(has_all).count()
     }
 
@@ -227,6 +230,11 @@ impl Cluster {
         origin == self.setup.origin
             || self.members.iter().any(|member| member.origin == origin)
             || self.peers().any(|peer| peer.hello.origin == origin)
+    }
+
+    /// Whether what an origin said may still be on its way here.
+    pub fn expects(&self, origin: Origin) -> bool {
+        self.is_live(origin) && !self.setup.planted.is(Bug::ResetInDoubt)
     }
 
     /// Whether all members are linked and nothing that they have is missing here, so that what is
@@ -550,6 +558,11 @@ impl Cluster {
         match self.links.get_mut(id.index as usize) {
             Some(link) if link.generation == id.generation => {
                 link.fill(&own, &self.logs, now.tick);
+                if self.setup.planted.is(Bug::AckAtSending)
+                    && let Some(peer) = link.peer_mut()
+                {
+                    peer.count_sent(&own);
+                }
                 link.out.get(link.sent..).unwrap_or_default()
             }
             _ => &[],

@@ -39,6 +39,7 @@ use super::subscription::{Subscriber, Subscribers};
 use crate::cursor::VersionVector;
 use crate::error::{Refusal, Refused};
 use crate::ids::{ChannelName, MessageId, Origin};
+use crate::planted::{Bug, Planted};
 use crate::time::{Now, Tick, Timestamp};
 
 /// The operator's bounds.
@@ -160,6 +161,8 @@ pub struct MessageQueue {
     retirement: Retirement,
     /// For ids of channels that have no name of their own.
     random: u64,
+    /// A bug for the simulator to find.
+    planted: Planted,
 }
 
 // -- Reading -------------------------------------------------------------------
@@ -189,6 +192,7 @@ impl MessageQueue {
             overdue: Vec::new(),
             retirement: Retirement::default(),
             random: seed,
+            planted: Planted::default(),
         }
     }
 
@@ -262,6 +266,9 @@ impl MessageQueue {
         let young = |ix| channel(ix).is_none_or(|channel| channel.after_forgetting);
         reading.gap |= self.has_forgotten(wanted.after) && places.iter().any(young);
         reading.gap |= wanted.after.is_some_and(|after| self.retirement.is_missed(after));
+        if self.planted.is(Bug::CursorTakesHead) {
+            reading.examined = history::examined(wanted, &self.head);
+        }
         self.retirement.strip(&mut reading.examined);
         reading
     }

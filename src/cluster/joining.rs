@@ -6,6 +6,7 @@
 use super::{Cluster, LinkId};
 use crate::cursor::VersionVector;
 use crate::limits::{JOIN_MS, JOIN_MS_MAX};
+use crate::planted::Bug;
 use crate::time::{Now, Tick};
 
 /// How far a node is with joining.
@@ -47,7 +48,9 @@ impl Cluster {
             Stage::Ready => {}
             Stage::Meeting => {
                 let met = self.peers().filter(|peer| peer.digested).count();
-                let waited = now.tick.since_ms(self.joining.began) >= JOIN_MS;
+                let waited_ms = now.tick.since_ms(self.joining.began);
+                // Alone only after long: perhaps nobody can be reached.
+                let waited = waited_ms >= JOIN_MS && met > 0 || waited_ms >= JOIN_MS_MAX;
                 if met >= self.dialing.seed_count() || waited {
                     self.begin_catching(now.tick);
                 }
@@ -67,7 +70,8 @@ impl Cluster {
         if !self.covers(&target) {
             self.ask_furthest(now);
         }
-        self.joining.stage = Stage::Catching(target);
+        let early = self.setup.planted.is(Bug::ReadyTooEarly);
+        self.joining.stage = if early { Stage::Ready } else { Stage::Catching(target) };
     }
 
     fn covers(&self, target: &VersionVector) -> bool {
@@ -79,7 +83,8 @@ impl Cluster {
         let to_be_had =
             |origin, seq| self.peers().any(|peer| peer.has.seq(origin).min(seq) > self.have.seq(origin));
         let missing = target.iter().any(|(origin, seq)| to_be_had(origin, seq));
-        if missing && now.tick.since_ms(self.joining.began) < JOIN_MS_MAX {
+        let alone = !self.peers().any(|peer| peer.digested);
+        if (missing || alone) && now.tick.since_ms(self.joining.began) < JOIN_MS_MAX {
             if !self.takes_snapshot() && self.counts.snapshots == 0 {
                 self.ask_furthest(now.tick);
             }

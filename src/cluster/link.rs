@@ -212,6 +212,16 @@ impl Peer {
         self.next_own > own.have.seq(own.origin)
     }
 
+    /// Leaves one entry out: a bug for the simulator to find.
+    pub fn skip_one(&mut self) {
+        self.next_own += 1;
+    }
+
+    /// Counts what it was given as if it had said that it has it: a bug for the simulator to find.
+    pub fn count_sent(&mut self, own: &Own) {
+        self.has.raise(own.origin, self.next_own.saturating_sub(1));
+    }
+
     /// Whether it is being given the entries of its own accord: whoever begins with nothing takes
     /// a snapshot first.
     fn takes_pushes(&self) -> bool {

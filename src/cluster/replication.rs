@@ -13,6 +13,7 @@ use super::{Cluster, Event, LinkId};
 use crate::cursor::VersionVector;
 use crate::ids::{MessageId, Origin};
 use crate::limits::{EARLY_BYTES_MAX, EARLY_ENTRIES_MAX, PULL_ENTRIES_MAX, PULL_MS, SNAPSHOT_SILENT_MS};
+use crate::planted::Bug;
 use crate::time::{Now, Tick};
 use crate::wire::frame::message::{Bye, Digest, Pull, Truncated, entry_id, write_snapshot_request};
 use crate::wire::frame::{ACK_WANTED, Frame, Kind};
@@ -69,7 +70,8 @@ impl Cluster {
                 Err(_) => self.end_misunderstood(id, now),
             },
             Kind::PULL => {
-                let Ok(pull) = Pull::parse(frame.meta) else { return self.end_misunderstood(id, now) };
+                let Ok(mut pull) = Pull::parse(frame.meta) else { return self.end_misunderstood(id, now) };
+                pull.from += u64::from(self.setup.planted.is(Bug::PullOffByOne));
                 if let Some(peer) = self.link(id).and_then(Link::peer_mut) {
                     peer.pull(&pull);
                     self.list(id);
@@ -79,7 +81,8 @@ impl Cluster {
                 let Ok(truncated) = Truncated::parse(frame.meta) else {
                     return self.end_misunderstood(id, now);
                 };
-                if self.have.seq(truncated.origin).saturating_add(1) < truncated.first {
+                let lacks = self.have.seq(truncated.origin).saturating_add(1) < truncated.first;
+                if lacks && !self.setup.planted.is(Bug::NoSnapshotWhenTruncated) {
                     self.ask_snapshot(id, now.tick);
                 }
             }
@@ -123,7 +126,7 @@ impl Cluster {
         let have = self.have.seq(id.origin);
         if id.origin == self.setup.origin || id.seq <= have {
             self.counts.repeated += 1;
-        } else if id.seq == have + 1 {
+        } else if id.seq == have + 1 || self.setup.planted.is(Bug::ApplyOutOfOrder) {
             self.hand_out(id, bytes.into());
             self.hand_out_early(id.origin);
         } else {
@@ -148,6 +151,10 @@ impl Cluster {
             let next = self.have.seq(origin) + 1;
             let Some(frame) = self.replication.early.remove(&(origin, next)) else { break };
             self.replication.early_bytes -= frame.len();
+            if self.setup.planted.is(Bug::EarlyDropped) {
+                self.have.set(origin, next);
+                continue;
+            }
             self.hand_out(MessageId { origin, seq: next }, frame);
         }
         let have = self.have.seq(origin);
@@ -170,6 +177,9 @@ impl Cluster {
     /// Keeps an entry until what is missing before it has come; without room it will be pulled.
     fn hold_early(&mut self, id: MessageId, bytes: &[u8]) {
         self.counts.early += 1;
+        if self.setup.planted.is(Bug::DigestAhead) {
+            self.have.set(id.origin, id.seq);
+        }
         let key = (id.origin, id.seq);
         let replication = &mut self.replication;
         let has_room = replication.early_bytes + bytes.len() <= EARLY_BYTES_MAX
@@ -182,8 +192,13 @@ impl Cluster {
 
     fn handle_digest(&mut self, id: LinkId, digest: &Digest, now: Now) {
         let (own, own_head) = (self.setup.origin, self.have.seq(self.setup.origin));
+        let planted = self.setup.planted;
         let Some(peer) = self.link(id).and_then(Link::peer_mut) else { return };
+        let resumes = !peer.digested && planted.is(Bug::ResumeTooFar);
         peer.digest(digest, own, own_head);
+        if resumes {
+            peer.skip_one();
+        }
         self.list(id);
         self.pull_missing(now.tick);
     }
@@ -194,7 +209,8 @@ impl Cluster {
 impl Cluster {
     /// Asks for what others have and we lack.
     pub(super) fn pull_missing(&mut self, now: Tick) {
-        if self.replication.taking.is_some() || self.joining.is_meeting() {
+        let forgets = self.setup.planted.is(Bug::NoPull);
+        if self.replication.taking.is_some() || self.joining.is_meeting() || forgets {
             return self.give_up_silent_snapshot(now);
         }
         let mut lacking = VersionVector::default();

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::limits::{JOIN_MS, LINK_OUTPUT_BYTES, PULL_MS, SEQ_MAX};
+use crate::limits::{JOIN_MS_MAX, LINK_OUTPUT_BYTES, PULL_MS, SEQ_MAX};
 use crate::time::Timestamp;
 use crate::wire::frame::message::{Digest, Pull};
 use crate::wire::frame::{Kind, encode};
@@ -306,7 +306,7 @@ fn a_fresh_node_is_ready_once_it_holds_what_the_others_have() {
 fn a_node_that_reaches_nobody_begins_alone() {
     let now = Now { wall: Timestamp(1_000_000), tick: Tick(0) };
     let mut mesh = Mesh { nodes: vec![Node::new(setup(0, &[5]), now)], pipes: Vec::new(), now };
-    mesh.run(JOIN_MS - 100);
+    mesh.run(JOIN_MS_MAX - 100);
     assert!(!mesh.nodes[0].cluster.is_ready());
     mesh.run(1_000);
     assert!(mesh.nodes[0].cluster.is_ready());

@@ -117,6 +117,11 @@ impl<'a> Route<'a> {
         route && method == Method::Post
     }
 
+    /// Whether only a node that has caught up with the others can answer it.
+    pub fn needs_history(self) -> bool {
+        !self.is_health() && !matches!(self, Route::Metrics | Route::Stats | Route::Cluster)
+    }
+
     /// Whether it is one of the questions of load balancers and supervisors, which
     /// need no token.
     pub fn is_health(self) -> bool {

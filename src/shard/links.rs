@@ -10,7 +10,7 @@ use super::Shard;
 use super::acknowledge::Waiting;
 use crate::channel::queue::{Applied, Fates, Snapshot, Staged};
 use crate::cluster::{Cluster, Event, LinkId, Setup};
-use crate::ids::MessageId;
+use crate::ids::{MessageId, Origin};
 use crate::limits::{ANSWER_MESSAGES_MAX, EXPIRY_PATIENCE_MS, FRAME_BYTES_MAX, PIECES_BYTES, RETIRE_MS};
 use crate::session::{peer, roster};
 use crate::time::{Now, Tick};
@@ -39,6 +39,7 @@ impl Shard {
     /// Makes this node one of a cluster's.
     pub fn join_cluster(&mut self, setup: Setup, now: Now) {
         self.queue.set_replicated(true);
+        self.queue.set_planted(setup.planted);
         self.links = Some(Box::new(Links {
             cluster: Cluster::new(setup, now),
             staged: Staged::default(),
@@ -147,6 +148,11 @@ impl Shard {
         self.links
             .as_ref()
             .map_or(0, |links| links.cluster.bytes() + links.staged.bytes() + links.waiting.bytes())
+    }
+
+    /// Whether an origin is a member's, of which something may be on its way.
+    pub(super) fn expects(&self, origin: Origin) -> bool {
+        self.links.as_ref().is_some_and(|links| links.cluster.expects(origin))
     }
 
     /// Whether what is unknown here is unknown everywhere.

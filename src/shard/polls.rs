@@ -152,7 +152,7 @@ impl Shard {
         let (head, own) = (self.queue.head(), self.queue.origin());
         let known = cursor.seen.iter().any(|(origin, _)| origin == own || self.queue.known(origin) > 0);
         // What another node gave out a moment ago may not have come here yet.
-        let lost = !known && self.knows_all();
+        let lost = !known && self.knows_all() && !cursor.seen.iter().any(|(origin, _)| self.expects(origin));
         let forged = cursor.seen.seq(own) > head.seq(own);
         if cursor.tag != self.settings.tag || forged || lost && !cursor.seen.is_empty() {
             Start { after: None, reset: true }

@@ -77,6 +77,12 @@ impl Shard {
         body: &[u8],
         now: Now,
     ) -> Result<(), Refused> {
+        if !self.is_ready() && route.needs_history() {
+            return Err(Refused::because(
+                Refusal::Overloaded,
+                "This node has not caught up with the others.",
+            ));
+        }
         match route {
             Route::Subscribe(channels) => self.execute_poll(index, channels, head, now),
             Route::Publish(channels) => self.execute_publish(index, channels, head, body, now),

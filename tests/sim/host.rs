@@ -175,9 +175,10 @@ impl Host {
         self.sockets.clear();
         self.conns.clear();
         self.links.clear();
-        if machine == Machine::Vacant {
-            for (wire, side) in net.wires_of(self.index, self.life) {
-                net.reset(wire, side);
+        for (wire, side) in net.wires_of(self.index, self.life) {
+            match machine {
+                Machine::Vacant => net.reset(wire, side),
+                _ => net.lose(wire, side),
             }
         }
         net.machines[self.index] = machine;

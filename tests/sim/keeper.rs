@@ -8,6 +8,9 @@ use crate::scene::{Scene, Timer};
 
 /// How long an answer may take, in milliseconds.
 const PATIENCE_MS: Ms = 4_000;
+/// So long before the end of the faults nothing more is done but a last closing and creating of every
+/// channel: whatever goes wrong then is not healed by what would come after it.
+const FAREWELL_MS: Ms = 1_000;
 /// The longest rest between two deeds, in milliseconds.
 const REST_MS_MAX: Ms = 600;
 
@@ -18,6 +21,10 @@ pub struct Keeper {
     timer: Timer,
     /// The publication that is being sent.
     publishing: Option<usize>,
+    /// Channels that are still to be closed and created for the last time.
+    farewells: Vec<usize>,
+    /// The channel that is being closed, and is perhaps created again at once.
+    closing: Option<usize>,
     node: usize,
 }
 
@@ -27,12 +34,22 @@ impl Keeper {
         let begins = scene.random.below(1_000);
         scene.set_timer(&mut timer, begins);
         let name = format!("keeper-{number}");
-        Keeper { name, caller: Caller::new(actor, 1 << 16), timer, publishing: None, node: 0 }
+        let all = scene.plan.steady..scene.plan.channels();
+        let farewells = if number == 0 { all.collect() } else { Vec::new() };
+        Keeper {
+            name,
+            caller: Caller::new(actor, 1 << 16),
+            timer,
+            publishing: None,
+            farewells,
+            closing: None,
+            node: 0,
+        }
     }
 
     /// Whether it is waiting for nothing.
     pub fn is_done(&self) -> bool {
-        !self.caller.busy
+        !self.caller.busy && self.farewells.is_empty() && self.closing.is_none()
     }
 
     pub fn handle_timer(&mut self, serial: u64, scene: &mut Scene) {
@@ -43,8 +60,15 @@ impl Keeper {
             if let Some(outcome) = self.caller.handle_deadline(&mut scene.net) {
                 self.conclude(outcome, scene);
             }
-        } else if scene.now() < scene.plan.heal_ms {
+        } else if scene.now() + FAREWELL_MS < scene.plan.heal_ms || self.closing.is_some() {
             self.act(scene);
+        } else if scene.now() + FAREWELL_MS / 2 < scene.plan.heal_ms {
+            // The last that others did is over by then.
+            scene.set_timer(&mut self.timer, FAREWELL_MS / 2);
+        } else if let Some(channel) = self.farewells.pop() {
+            self.closing = Some(channel);
+            let line = format!("DELETE /channels/{}", scene.plan.name(channel));
+            self.send(&line, "", scene);
         }
     }
 
@@ -55,14 +79,20 @@ impl Keeper {
     }
 
     fn act(&mut self, scene: &mut Scene) {
-        let channel = scene.plan.steady + scene.random.index(scene.plan.mortal);
+        let again = self.closing.take();
+        let any = scene.plan.steady + scene.random.index(scene.plan.mortal);
+        let channel = again.unwrap_or(any);
         let name = scene.plan.name(channel);
-        let ttl = scene.random.pick(&[1, 2, 3, 600]);
+        let ttl = if again.is_some() { 600 } else { scene.random.pick(&[1, 2, 3, 600]) };
         let now = scene.now();
-        let (line, body) = match scene.random.below(10) {
+        let deed = if again.is_some() { 0 } else { scene.random.below(10) };
+        let (line, body) = match deed {
             0..3 => ("POST /channels".into(), format!("{{\"name\":\"{name}\",\"ttl\":{ttl}}}")),
             3..5 => (format!("POST /channels/{name}/renew"), format!("{{\"ttl\":{ttl}}}")),
-            5 => (format!("DELETE /channels/{name}"), String::new()),
+            5 => {
+                self.closing = scene.random.percent(60).then_some(channel);
+                (format!("DELETE /channels/{name}"), String::new())
+            }
             _ => {
                 let at = scene.ledger.begin(vec![channel], false, now);
                 self.publishing = Some(at);
@@ -70,11 +100,15 @@ impl Keeper {
                 (format!("POST /pub/{name}"), format!("t{at}:"))
             }
         };
+        self.send(&line, &body, scene);
+    }
+
+    fn send(&mut self, line: &str, body: &str, scene: &mut Scene) {
         self.node = scene.some_node();
         let node = self.node;
         scene.note(&self.name, || format!("-> node-{node} {line} {body}"));
         let fields = if self.publishing.is_some() { "Content-Type: text/plain\r\n" } else { "" };
-        let bytes = request(&line, fields, body.as_bytes());
+        let bytes = request(line, fields, body.as_bytes());
         self.caller.call(node, Purpose::Publisher, bytes, PATIENCE_MS, &mut scene.net);
         scene.set_timer(&mut self.timer, PATIENCE_MS);
     }
@@ -99,7 +133,8 @@ impl Keeper {
                 }
             }
         }
-        let rest = scene.random.between(1, REST_MS_MAX);
+        let most = if self.closing.is_some() { 20 } else { REST_MS_MAX };
+        let rest = scene.random.between(1, most);
         scene.set_timer(&mut self.timer, rest);
     }
 }

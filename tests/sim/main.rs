@@ -116,5 +116,5 @@ fn run(options: &Options) -> bool {
     };
     (!stage("replay") || runner::replays(options.from))
         && (!stage("seeds") || runner::many(options.from, SEEDS, options.jobs, bug))
-        && (!stage("planted") || planted::all_are_found())
+        && (!stage("planted") || planted::all_are_found(options.jobs))
 }

@@ -340,6 +340,13 @@ impl Net {
         [0, 1].map(|side| self.break_side(wire, side))
     }
 
+    /// A machine loses its power: what it had sent and nobody had taken is lost, and nobody is told.
+    pub fn lose(&mut self, wire: WireId, side: usize) {
+        let pipe = &mut self.wires[wire.0].pipes[side];
+        pipe.flight.clear();
+        pipe.flight_bytes = 0;
+    }
+
     /// A side is told that its connection is broken.
     fn break_side(&mut self, wire: WireId, side: usize) -> Option<Signal> {
         let entry = &mut self.wires[wire.0];

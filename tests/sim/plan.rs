@@ -52,6 +52,8 @@ pub enum Trouble {
     CutClient,
     /// A node is gone with all that it knew; it comes back or stays away.
     Crash { node: usize, machine: Machine, back: bool },
+    /// The same, but not before it has acknowledged something.
+    Betray { node: usize, machine: Machine, back: bool },
     /// A node stands still, and then sees that time has passed.
     Pause { node: usize },
     /// Two thousand bytes a second from one node to another.
@@ -76,6 +78,7 @@ impl Trouble {
             Trouble::CutClient => "clients cut",
             Trouble::Crash { machine: Machine::Dark, .. } => "power failures",
             Trouble::Crash { .. } => "crashes",
+            Trouble::Betray { .. } => "crashes right after a receipt",
             Trouble::Pause { .. } => "pauses",
             Trouble::Slow { .. } => "slow peers",
             Trouble::Step { .. } => "clock steps",
@@ -150,7 +153,7 @@ impl Plan {
             mortal: MORTAL,
             readers: (0..readers).map(|_| reader(steady, heal_ms, &mut random)).collect(),
             publishers: (0..publishers).map(|_| publisher(heal_ms, &mut random)).collect(),
-            keepers: random.below(3) as usize,
+            keepers: random.below(4).saturating_sub(1) as usize,
             faults: faults(nodes, heal_ms, &mut random),
             tight,
         }
@@ -182,6 +185,12 @@ impl Plan {
 
     pub fn channels(&self) -> usize {
         self.steady + self.mortal
+    }
+
+    /// Whether a subscriber may be told of a gap: when messages are dropped, and when channels are
+    /// forgotten, for then a node is in doubt about those that it does not know.
+    pub fn may_have_gaps(&self) -> bool {
+        self.tight || self.keepers > 0
     }
 
     pub fn is_mortal(&self, channel: usize) -> bool {
@@ -267,7 +276,13 @@ fn downfall(node: usize, heal_ms: Ms, random: &mut Random) -> Fault {
     }
     let (at, until) = span(heal_ms, 10_000, random);
     let machine = if random.percent(30) { Machine::Dark } else { Machine::Vacant };
-    Fault { at, until, trouble: Trouble::Crash { node, machine, back: random.percent(75) } }
+    let back = random.percent(75);
+    let trouble = if random.percent(50) {
+        Trouble::Betray { node, machine, back }
+    } else {
+        Trouble::Crash { node, machine, back }
+    };
+    Fault { at, until, trouble }
 }
 
 fn nuisance(nodes: usize, heal_ms: Ms, random: &mut Random) -> Fault {

@@ -136,6 +136,9 @@ impl Publisher {
                 scene.judge(&self.name, verdict).unwrap_or(false)
             }
         };
+        if acknowledged {
+            scene.receipts.push(node);
+        }
         self.node = scene.another_node(node);
         let again = acknowledged && job.keyed && !job.again && scene.random.percent(30);
         job.again |= again;

@@ -40,6 +40,8 @@ pub struct Scene {
     pub random: Random,
     pub ledger: Ledger,
     pub totals: Totals,
+    /// Nodes that have just acknowledged something.
+    pub receipts: Vec<usize>,
     /// What an oracle found, the first thing.
     pub failure: Option<String>,
 }

@@ -63,6 +63,8 @@ pub struct World {
     actors: Vec<Actor>,
     active: Vec<bool>,
     debts: Vec<Debt>,
+    /// Faults that wait for a receipt.
+    traitors: Vec<usize>,
     /// What was wrong when somebody last looked.
     seen: String,
     /// Since when all agree.
@@ -85,14 +87,22 @@ impl World {
             .map(|node| Host::new(node, plan.recipes[node].clone(), plan.wall_off_ms[node], random.fork()))
             .collect();
         let active = vec![false; plan.faults.len()];
-        let scene =
-            Scene { net, random, ledger: Ledger::default(), totals: Totals::default(), failure: None, plan };
+        let scene = Scene {
+            net,
+            random,
+            ledger: Ledger::default(),
+            totals: Totals::default(),
+            receipts: Vec::new(),
+            failure: None,
+            plan,
+        };
         let mut world = World {
             scene,
             hosts,
             actors: Vec::new(),
             active,
             debts: Vec::new(),
+            traitors: Vec::new(),
             seen: String::new(),
             agreed: None,
             over: false,
@@ -136,6 +146,7 @@ impl World {
                 events += 1;
                 self.handle(event);
             }
+            self.betray();
             self.finish_ticks();
             if events > EVENTS_MAX {
                 self.scene.failure = Some("endless: time does not pass".into());
@@ -288,16 +299,18 @@ impl World {
             Trouble::CutLink => self.cut(true),
             Trouble::CutClient => self.cut(false),
             Trouble::Step { node, ms } => self.hosts[node].wall_off_ms += ms,
-            Trouble::Crash { node, .. } | Trouble::Pause { node }
+            Trouble::Crash { node, .. } | Trouble::Betray { node, .. } | Trouble::Pause { node }
                 if !self.hosts[node].is_up() || self.hosts[node].paused =>
             {
                 return;
             }
             Trouble::Crash { node, machine, .. } => {
                 self.active[index] = true;
-                self.scene.ledger.crashed.insert(self.hosts[node].origin);
-                self.hosts[node].crash(machine, &mut self.scene.net);
-                self.debts.retain(|debt| debt.node != node);
+                self.crash(node, machine);
+            }
+            Trouble::Betray { .. } => {
+                self.traitors.push(index);
+                return;
             }
             Trouble::Pause { node } => {
                 self.active[index] = true;
@@ -310,6 +323,36 @@ impl World {
         self.scene.net.agenda.at(fault.until, Event::Relief { index });
     }
 
+    fn crash(&mut self, node: usize, machine: Machine) {
+        self.scene.ledger.crashed.insert(self.hosts[node].origin);
+        self.hosts[node].crash(machine, &mut self.scene.net);
+        self.debts.retain(|debt| debt.node != node);
+    }
+
+    /// A node that is to crash right after a receipt does so.
+    fn betray(&mut self) {
+        for from in std::mem::take(&mut self.scene.receipts) {
+            let is_his = |index: &usize| match self.scene.plan.faults[*index].trouble {
+                Trouble::Betray { node, .. } => node == from,
+                _ => false,
+            };
+            let Some(at) = self.traitors.iter().position(is_his) else { continue };
+            let index = self.traitors.swap_remove(at);
+            let fault = self.scene.plan.faults[index].clone();
+            let Trouble::Betray { node, machine, .. } = fault.trouble else { continue };
+            let now = self.scene.now();
+            if now >= self.scene.plan.heal_ms || !self.hosts[node].is_up() || self.hosts[node].paused {
+                continue;
+            }
+            self.scene.note("fault", || format!("node-{node} crashes after a receipt"));
+            self.scene.totals.add(fault.trouble.name(), 1);
+            self.active[index] = true;
+            self.crash(node, machine);
+            self.change_weather();
+            self.scene.net.agenda.at(now + fault.until - fault.at, Event::Relief { index });
+        }
+    }
+
     fn relieve(&mut self, index: usize) {
         if !std::mem::take(&mut self.active[index]) {
             return;
@@ -317,8 +360,12 @@ impl World {
         let trouble = self.scene.plan.faults[index].trouble.clone();
         self.scene.note("relief", || format!("{trouble:?}"));
         match trouble {
-            Trouble::Crash { node, back: true, .. } => self.boot(node),
-            Trouble::Crash { node, .. } => self.scene.net.machines[node] = Machine::Vacant,
+            Trouble::Crash { node, back: true, .. } | Trouble::Betray { node, back: true, .. } => {
+                self.boot(node);
+            }
+            Trouble::Crash { node, .. } | Trouble::Betray { node, .. } => {
+                self.scene.net.machines[node] = Machine::Vacant;
+            }
             Trouble::Pause { node } if self.hosts[node].is_up() => {
                 self.hosts[node].resume(&mut self.scene.net);
             }
@@ -429,6 +476,10 @@ impl World {
             Ok(()) => {
                 let since = *self.agreed.get_or_insert(now);
                 self.over = now >= since + WATCH_MS;
+                if self.over {
+                    let verdict = judge::keys_are_known(&mut self.hosts, &self.scene);
+                    self.scene.judge("end", verdict);
+                }
                 if since == now {
                     self.scene.note("agreed", || format!("after {waited} ms"));
                     self.scene.totals.add("ms to agree", waited);

@@ -15,6 +15,7 @@ use crate::channel::idempotency::First;
 use crate::channel::message::Message;
 use crate::ids::{ChannelName, MessageId};
 use crate::limits::{CLOCK_AHEAD_MS_MAX, TOMBSTONE_MS};
+use crate::planted::{Bug, Planted};
 use crate::time::{Now, Tick, Timestamp};
 
 /// What became of another node's entry.
@@ -67,6 +68,11 @@ impl MessageQueue {
     /// [`MessageQueue::take_log`] is to be called. A node by itself pays nothing for it.
     pub fn set_replicated(&mut self, replicated: bool) {
         self.log = replicated.then(Vec::new);
+    }
+
+    /// A bug for the simulator to find.
+    pub fn set_planted(&mut self, planted: Planted) {
+        self.planted = planted;
     }
 
     /// This node's entries since this was last called.
@@ -147,11 +153,13 @@ impl MessageQueue {
 
     fn apply_message(&mut self, id: MessageId, time: Timestamp, published: Published, now: Now) -> Applied {
         let Published { channels, media_type, body, ttl_ms, idempotency_key } = published;
-        if let Some(key) = idempotency_key {
-            match self.idempotency.first(&key, now.tick) {
-                Some(first) if first.id != id => return Applied::Repetition,
-                Some(_) => {}
-                None => self.idempotency.remember(key, First { id, time }, now.tick),
+        if let Some(key) = idempotency_key.filter(|_| !self.planted.is(Bug::KeyNotReplicated)) {
+            let first = self.idempotency.first(&key, now.tick);
+            if self.planted.is(Bug::RepetitionDropped) && first.is_some_and(|first| first.id != id) {
+                return Applied::Repetition;
+            }
+            if first.is_none() {
+                self.idempotency.remember(key, First { id, time }, now.tick);
             }
         }
         let names = channels.iter().map(|(name, _)| name.clone()).collect();
@@ -317,11 +325,14 @@ impl MessageQueue {
     fn outlives(&self, ix: ChannelIx, end: &Tombstone) -> bool {
         let Some(channel) = self.channels.get(ix.0 as usize) else { return false };
         let touched = channel.touched;
+        if self.planted.is(Bug::CloseAnyGeneration) && channel.life != end.life {
+            return false;
+        }
         if touched == Timestamp(0) || channel.life != end.life {
             return touched > Timestamp(0) && channel.life > end.life;
         }
         match end.expired {
-            Some(known) => touched > known,
+            Some(known) => touched > known && !self.planted.is(Bug::ExpireUnconditional),
             // Its name was used again an hour later.
             None => touched >= end.closed.plus_ms(TOMBSTONE_MS),
         }

@@ -16,6 +16,7 @@ use crate::channel::snapshot::{ChannelPiece, Piece, TombstonePiece};
 use crate::cursor::VersionVector;
 use crate::ids::{ChannelName, MessageId};
 use crate::limits::{IDEMPOTENCY_MS, TOMBSTONE_MS};
+use crate::planted::Bug;
 use crate::time::{Now, Tick, Timestamp};
 
 /// A snapshot as far as it has come, of which nothing shows yet.
@@ -140,7 +141,8 @@ impl MessageQueue {
         let own = self.all_known();
         // First of all: what is known to be gone is told by how it compares with the head.
         for (origin, seq) in staged.head.iter() {
-            self.head.raise(origin, seq.max(own.seq(origin)));
+            let beyond = u64::from(self.planted.is(Bug::SnapshotHeadTooHigh));
+            self.head.raise(origin, (seq + beyond).max(own.seq(origin)));
             self.revive(origin);
             self.retirement.hear(origin, now.tick);
         }
@@ -155,8 +157,21 @@ impl MessageQueue {
         self.install_forgotten(&staged, &own);
         self.install_retired(&staged);
         self.install_keys(staged.keys, &staged.head, now);
+        if !self.planted.is(Bug::SnapshotStirsNobody) {
+            self.stir_all();
+        }
         self.shed_cache(self.bounds.cache_bytes_max);
         true
+    }
+
+    /// Whoever waits may have missed something that the snapshot only tells of.
+    fn stir_all(&mut self) {
+        for (ix, channel) in &mut self.channels {
+            if !channel.stirred && !channel.subscribers.is_empty() {
+                channel.stirred = true;
+                self.stirred.push(ChannelIx(ix as u32));
+            }
+        }
     }
 
     fn install_tombstones(&mut self, stones: &[TombstonePiece], now: Now) {
@@ -211,7 +226,8 @@ impl MessageQueue {
         let mut puts = Vec::new();
         for channel in &staged.channels {
             let Some(ix) = self.installed(&channel.piece) else { continue };
-            let is_new = |id: &&MessageId| staged.head.covers(**id) && !own.covers(**id);
+            let repeats = self.planted.is(Bug::SnapshotRepeats);
+            let is_new = |id: &&MessageId| staged.head.covers(**id) && (repeats || !own.covers(**id));
             for id in channel.messages.iter().filter(is_new) {
                 puts.extend(staged.messages.get(id).map(|(time, _)| (*time, *id, ix)));
             }
@@ -221,7 +237,7 @@ impl MessageQueue {
         for (time, id, ix) in puts {
             let Some((_, published)) = staged.messages.get(&id) else { continue };
             let message = messages.entry(id).or_insert_with(|| Arc::new(installed(id, time, published, now)));
-            if self.was_put(ix, id) {
+            if self.was_put(ix, id) && !self.planted.is(Bug::SnapshotRepeats) {
                 continue;
             }
             let message = message.clone();

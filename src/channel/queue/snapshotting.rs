@@ -14,6 +14,7 @@ use crate::channel::message::Message;
 use crate::channel::snapshot::{ChannelPiece, Piece, StrandPiece, TombstonePiece};
 use crate::cursor::VersionVector;
 use crate::ids::{ChannelName, MessageId, Origin};
+use crate::planted::Bug;
 use crate::time::Now;
 
 /// How far a snapshot has come.
@@ -138,6 +139,9 @@ impl MessageQueue {
         let Some((number, until, key, first)) = self.idempotency.next(from) else {
             return Stage::Channels(0, Within::Nothing);
         };
+        if self.planted.is(Bug::SnapshotWithoutKeys) {
+            return Stage::Keys(number + 1);
+        }
         if at.head.covers(first.id) && until > now.tick {
             let left_ms = until.since_ms(now.tick);
             room.give(Piece::Key { key: key.into(), id: first.id, time: first.time, left_ms });
@@ -172,7 +176,11 @@ impl MessageQueue {
             Within::Upto { generation, last } if generation == channel.generation => Some(last),
             Within::Upto { .. } => return next,
         };
-        room.give(Piece::Channel(channel_piece(channel, &at.head, now)));
+        let mut piece = channel_piece(channel, &at.head, now);
+        if self.planted.is(Bug::SnapshotForgetsEvicted) {
+            piece.strands.iter_mut().for_each(|strand| strand.evicted_upto = 0);
+        }
+        room.give(Piece::Channel(piece));
         let Some(history) = channel.history() else { return next };
         let mut goes_on = false;
         let mut strands: Vec<&Strand> = history.strands().collect();
