@@ -46,7 +46,8 @@ pub enum Deed {
         /// How long it may be inactive, in milliseconds.
         ttl_ms: u64,
     },
-    /// A publisher closed a channel (paper §3.3).
+    /// A publisher closed a channel (paper §3.3). In life 0 it concerns none, and only marks a moment of
+    /// the log.
     Close {
         /// Which channel.
         name: ChannelName,

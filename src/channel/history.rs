@@ -161,9 +161,11 @@ impl History {
         }
     }
 
-    /// Drops empty strands of origins that are dead.
-    pub fn drop_strands(&mut self, is_dead: impl Fn(Origin) -> bool) {
+    /// Drops empty strands of origins that are dead; tells whether there were any.
+    pub fn drop_strands(&mut self, is_dead: impl Fn(Origin) -> bool) -> bool {
+        let before = self.strands.len();
         self.strands.retain(|strand| !strand.messages.is_empty() || !is_dead(strand.origin));
+        self.strands.len() < before
     }
 
     /// No message expires before this moment; `None` when there is none.

@@ -243,7 +243,7 @@ impl Peer {
         let Some(told) = &self.told else { return true };
         let news = self.told_ready != own.ready || told != own.have;
         let since = now.since_ms(self.told_at);
-        self.tell && news || news && since >= DIGEST_MS || since >= HEARTBEAT_MS
+        news && (self.tell || since >= DIGEST_MS) || since >= HEARTBEAT_MS
     }
 
     fn fill(&mut self, own: &Own, logs: &Logs, out: &mut Vec<u8>, now: Tick) {
@@ -266,7 +266,10 @@ impl Peer {
         let mut have = VersionVector::default();
         let told = self.told.get_or_insert_default();
         let full = told.is_empty();
-        own.have.iter().filter(|(origin, seq)| told.seq(*origin) < *seq).for_each(|(o, seq)| have.set(o, seq));
+        own.have
+            .iter()
+            .filter(|(origin, seq)| told.seq(*origin) < *seq)
+            .for_each(|(o, seq)| have.set(o, seq));
         Digest { have, full, ready: own.ready }.write(out);
         told.clone_from(own.have);
         self.told_ready = own.ready;

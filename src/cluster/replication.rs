@@ -78,7 +78,9 @@ impl Cluster {
                 }
             }
             Kind::TRUNCATED => {
-                let Ok(truncated) = Truncated::parse(frame.meta) else { return self.end_misunderstood(id, now) };
+                let Ok(truncated) = Truncated::parse(frame.meta) else {
+                    return self.end_misunderstood(id, now);
+                };
                 let lacks = self.have.seq(truncated.origin).saturating_add(1) < truncated.first;
                 if lacks && !self.setup.planted.is(Bug::NoSnapshotWhenTruncated) {
                     self.ask_snapshot(id, now.tick);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::limits::{JOIN_MS_MAX, LINK_OUTPUT_BYTES, PULL_MS};
+use crate::limits::{JOIN_MS_MAX, LINK_OUTPUT_BYTES, PULL_MS, SEQ_MAX};
 use crate::time::Timestamp;
 use crate::wire::frame::message::{Digest, Pull};
 use crate::wire::frame::{Kind, encode};
@@ -151,7 +151,9 @@ impl Mesh {
         let mut moved = false;
         loop {
             let bytes = self.nodes[at].cluster.output(link, self.now).to_vec();
-            let Some((other, end)) = self.other_end(at, link).filter(|_| !bytes.is_empty()) else { return moved };
+            let Some((other, end)) = self.other_end(at, link).filter(|_| !bytes.is_empty()) else {
+                return moved;
+            };
             assert!(bytes.len() <= LINK_OUTPUT_BYTES + 200_000, "{}", bytes.len());
             self.nodes[at].cluster.handle_sent(link, bytes.len(), self.now);
             // In two pieces, that frames are not always whole.
@@ -193,19 +195,28 @@ fn three_nodes_meet_and_share_what_they_do() {
     mesh.run(1_000);
     assert_eq!(mesh.pipes.len(), 3, "one connection for each pair");
     for _ in 0..50 {
-        for at in 0..3 { mesh.nodes[at].publish(10); }
+        for at in 0..3 {
+            mesh.nodes[at].publish(10);
+        }
         mesh.run(10);
     }
     mesh.run(500);
     for at in 0..3 {
         assert!(mesh.nodes[at].cluster.is_ready());
         for origin in (0..3).filter(|origin| *origin != at) {
-            assert_eq!(mesh.taken_of(at, 100 + origin as u64), (1..=50).collect::<Vec<_>>(), "{at} of {origin}");
+            assert_eq!(
+                mesh.taken_of(at, 100 + origin as u64),
+                (1..=50).collect::<Vec<_>>(),
+                "{at} of {origin}"
+            );
         }
         let all: BTreeMap<_, _> = mesh.nodes[at].cluster.have().iter().collect();
         assert!(all.values().all(|seq| *seq == 50) && all.len() == 3, "{all:?}");
         let view = mesh.nodes[at].cluster.view();
-        assert!(view.members.iter().all(|member| member.linked && member.ready && member.lacks == 0), "{view:?}");
+        assert!(
+            view.members.iter().all(|member| member.linked && member.ready && member.lacks == 0),
+            "{view:?}"
+        );
     }
 }
 
@@ -216,7 +227,9 @@ fn what_was_missed_comes_after_the_link_is_back() {
     mesh.nodes[0].publish(1);
     mesh.run(50);
     mesh.cut_off(1);
-    for _ in 0..20 { mesh.nodes[0].publish(1); }
+    for _ in 0..20 {
+        mesh.nodes[0].publish(1);
+    }
     mesh.nodes[1].publish(1);
     mesh.run(2_000);
     assert_eq!(mesh.taken_of(1, 100), (1..=21).collect::<Vec<_>>());
@@ -233,7 +246,9 @@ fn what_a_dead_node_gave_to_one_the_other_has_from_there() {
     for pipe in between {
         mesh.pipes.retain(|other| *other != pipe);
     }
-    for _ in 0..5 { mesh.nodes[0].publish(1); }
+    for _ in 0..5 {
+        mesh.nodes[0].publish(1);
+    }
     while mesh.step() {}
     assert_eq!((mesh.taken_of(1, 100).len(), mesh.taken_of(2, 100).len()), (5, 0));
     mesh.cut_off(0);
@@ -247,7 +262,9 @@ fn who_comes_too_late_for_the_log_takes_a_snapshot() {
     let mut mesh = Mesh::new(2);
     mesh.run(1_000);
     mesh.cut_off(1);
-    for _ in 0..40 { mesh.nodes[0].publish(100_000); }
+    for _ in 0..40 {
+        mesh.nodes[0].publish(100_000);
+    }
     mesh.run(2_000);
     let Some(link) = mesh.nodes[0].asked.first().copied() else { panic!("nobody asked") };
     assert!(mesh.nodes[0].cluster.wants_pieces(link));
@@ -268,7 +285,9 @@ fn who_comes_too_late_for_the_log_takes_a_snapshot() {
 fn a_fresh_node_is_ready_once_it_holds_what_the_others_have() {
     let mut mesh = Mesh::new(2);
     mesh.run(1_000);
-    for _ in 0..3 { mesh.nodes[0].publish(1); }
+    for _ in 0..3 {
+        mesh.nodes[0].publish(1);
+    }
     mesh.run(300);
     mesh.nodes.push(Node::new(setup(2, &[0, 1]), mesh.now));
     mesh.run(1_000);
@@ -347,14 +366,13 @@ fn frames_of_a_peer_that_make_no_sense_do_no_harm() {
     let mut bytes = Vec::new();
     let far = Origin(77);
     encode(Kind(99), 0, b"{}", b"later", &mut bytes);
-    Pull { origin: far, from: 5, to: 3 }.write(&mut bytes);
-    Pull { origin: far, from: 1, to: u64::MAX }.write(&mut bytes);
-    Pull { origin: cluster.setup.origin, from: u64::MAX, to: u64::MAX }.write(&mut bytes);
+    Pull { origin: far, from: 1, to: SEQ_MAX }.write(&mut bytes);
+    Pull { origin: cluster.setup.origin, from: SEQ_MAX, to: SEQ_MAX }.write(&mut bytes);
     let mut have = VersionVector::default();
-    have.set(cluster.setup.origin, u64::MAX);
-    have.set(far, u64::MAX);
+    have.set(cluster.setup.origin, SEQ_MAX);
+    have.set(far, SEQ_MAX);
     Digest { have, full: false, ready: true }.write(&mut bytes);
-    bytes.extend_from_slice(&entry(MessageId { origin: far, seq: u64::MAX }, 1));
+    bytes.extend_from_slice(&entry(MessageId { origin: far, seq: SEQ_MAX }, 1));
     cluster.handle_input(link, &bytes, now);
     cluster.publish_nothing(link, now);
     assert!(cluster.is_up(link));

@@ -9,9 +9,9 @@ use super::secrets;
 use crate::cluster::Setup;
 use crate::config::Config;
 use crate::error::StartError;
+use crate::ids::{NodeId, Origin};
 use crate::limits::LOG_BYTES_MAX;
 use crate::planted::Planted;
-use crate::ids::{NodeId, Origin};
 use crate::reactor::listen::{ClusterSockets, listen_cluster};
 use crate::resolve::resolve;
 
@@ -145,7 +145,17 @@ impl Plan {
         };
         let mut peers = self.peers;
         peers.retain(|peer| *peer != address && *peer != bound);
-        Ok(Setup { node, origin, address, peers, cluster_name: self.name, key: self.key, seed, log_bytes_max: self.log_bytes_max, planted: Planted::default() })
+        Ok(Setup {
+            node,
+            origin,
+            address,
+            peers,
+            cluster_name: self.name,
+            key: self.key,
+            seed,
+            log_bytes_max: self.log_bytes_max,
+            planted: Planted::default(),
+        })
     }
 }
 

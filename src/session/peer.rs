@@ -12,7 +12,7 @@
 //! All else that is done has `"do"`, no body, and after origin, seq and time:
 //!
 //! - `"do":"create","channel":"news","generation":1,"ttl":60000`, and `renew` likewise,
-//! - `"do":"close","channel":"news","generation":1`,
+//! - `"do":"close","channel":"news","generation":1`; with generation 0 it concerns no channel,
 //! - `"do":"expire","channel":"news","generation":1,"touched":1795361093123`.
 //!
 //! Invariant: whatever a peer sends becomes an entry that this node could have accepted from a
@@ -272,8 +272,13 @@ fn parse_generation(members: &Members) -> Result<Generation, NotUnderstood> {
 }
 
 fn parse_deed(members: &Members) -> Result<Deed, NotUnderstood> {
-    let (name, generation) = (members.channel("channel")?, parse_generation(members)?);
-    match members.text("do")?.as_str() {
+    let (name, deed) = (members.channel("channel")?, members.text("do")?);
+    if deed == "close" && members.number("generation")? == 0 {
+        // It only marks a moment of the log.
+        return Ok(Deed::Close { name, generation: 0 });
+    }
+    let generation = parse_generation(members)?;
+    match deed.as_str() {
         "create" => Ok(Deed::Create { name, generation, ttl_ms: parse_ttl(members)? }),
         "renew" => Ok(Deed::Renew { name, generation, ttl_ms: parse_ttl(members)? }),
         "close" => Ok(Deed::Close { name, generation }),

@@ -69,7 +69,8 @@ impl Shard {
         };
         let linked = links.cluster.link_count();
         if linked < holders {
-            let what = format!("This takes {holders} other nodes, and {linked} are linked. Nothing was published.");
+            let what =
+                format!("This takes {holders} other nodes, and {linked} are linked. Nothing was published.");
             return Err(Refused::because(Refusal::AckUnreachable, what));
         }
         Ok(holders)
@@ -99,7 +100,11 @@ impl Shard {
         let publisher = self.id(index);
         let own = self.queue.origin();
         let Some(links) = self.links.as_mut().filter(|_| !entries.is_empty()) else {
-            return self.reply(index, Reply { status, content_type: Some(media_type), body, extra: &[] }, now);
+            return self.reply(
+                index,
+                Reply { status, content_type: Some(media_type), body, extra: &[] },
+                now,
+            );
         };
         let receipt = Receipt { publisher, holders, status, media_type, body: body.to_vec(), entries };
         links.waiting.bytes += receipt.bytes();
@@ -126,7 +131,8 @@ impl Shard {
         done.extend(links.waiting.others.extract_if(.., |receipt| is_held(receipt)));
         links.waiting.bytes -= done.iter().map(Receipt::bytes).sum::<usize>();
         for Receipt { publisher, status, media_type, body, .. } in done {
-            let Some(index) = self.find(publisher).filter(|index| self.slot(*index).state == State::Acking) else {
+            let Some(index) = self.find(publisher).filter(|index| self.slot(*index).state == State::Acking)
+            else {
                 continue;
             };
             self.reply(index, Reply { status, content_type: Some(media_type), body: &body, extra: &[] }, now);

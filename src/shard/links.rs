@@ -257,8 +257,7 @@ impl Shard {
         let Ok(Some((frame, _))) = decode(frame, FRAME_BYTES_MAX) else { return };
         let bytes_max = self.settings.memory_bytes_max;
         let Some(links) = &mut self.links else { return };
-        let taken =
-            peer::parse_piece(&frame).map_or(false, |piece| links.staged.add(piece, bytes_max).is_ok());
+        let taken = peer::parse_piece(&frame).is_ok_and(|piece| links.staged.add(piece, bytes_max).is_ok());
         if !taken {
             log::warn!("a snapshot cannot be used: not understood, or larger than the memory");
             links.staged = Staged::default();

@@ -439,7 +439,8 @@ impl Shard {
                 Some(answer) => answer,
                 None => {
                     let name = closed.name.as_str();
-                    let reading = Reading { examined: self.queue.head().clone(), ..Reading::default() };
+                    // What the command brought besides may stand in a channel of the same name.
+                    let reading = Reading { examined: self.base.clone(), ..Reading::default() };
                     let notices = Notices { closed: &[name], ..Notices::default() };
                     *shared.insert(self.add_answer(&reading, &[name], notices))
                 }

@@ -125,7 +125,6 @@ fn nothing_is_lost_while(change: impl Fn(&[Place], &mut Vec<Node>, usize, &Balan
 }
 
 #[test]
-#[ignore = "needs replication"]
 fn readers_miss_nothing_while_nodes_are_killed_and_come_back() {
     nothing_is_lost_while(|places, nodes, index, balancer| {
         kill(nodes.remove(index));
@@ -135,7 +134,6 @@ fn readers_miss_nothing_while_nodes_are_killed_and_come_back() {
 }
 
 #[test]
-#[ignore = "needs replication"]
 fn readers_miss_nothing_in_a_rolling_restart() {
     nothing_is_lost_while(|places, nodes, index, balancer| {
         stop(nodes.remove(index));
@@ -145,7 +143,6 @@ fn readers_miss_nothing_in_a_rolling_restart() {
 }
 
 #[test]
-#[ignore = "needs replication"]
 fn what_is_published_at_one_node_reaches_the_polls_of_all() {
     let (_, nodes) = start_three();
     let Some(balancer) = Balancer::before(Mode::Tcp, &nodes) else { return };
@@ -160,7 +157,6 @@ fn what_is_published_at_one_node_reaches_the_polls_of_all() {
 }
 
 #[test]
-#[ignore = "needs replication"]
 fn a_poll_that_its_node_took_to_the_grave_is_told_what_it_missed() {
     let (_, mut nodes) = start_three();
     let Some(balancer) = Balancer::before(Mode::Http, &nodes) else { return };

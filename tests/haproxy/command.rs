@@ -103,7 +103,6 @@ impl Cluster {
 }
 
 #[test]
-#[ignore = "needs replication"]
 fn a_node_of_the_demonstration_is_killed_and_no_poll_fails() {
     let Some(cluster) = start(3) else { return };
     let mut polls: Vec<Client> = (0..12).map(|_| Client::connect(cluster.front)).collect();
@@ -136,7 +135,6 @@ fn a_node_of_the_demonstration_is_killed_and_no_poll_fails() {
 }
 
 #[test]
-#[ignore = "needs replication"]
 fn nothing_outlives_the_demonstration() {
     let Some(mut cluster) = start(2) else { return };
     cluster.running.signal(Signal::KILL);

@@ -8,7 +8,7 @@
 //! | ground | `sys` `random` `series` `machine` `process` | system calls, seeded numbers, medians and tables, what the kernel says of this machine and of a process |
 //! | meaning | `marker` `ledger` `answers` `dialect` | what a published message looks like, who got what exactly once, bytes to answers, how a kind of server is spoken to |
 //! | driving | `engine` `servers` `progress` | the event-driven client; measured child processes and yardsticks; the live line |
-//! | experiments | `profiles` `compare` `paper` | `pushup-load PROFILE`, `pushup-load compare`, `pushup-paper` |
+//! | experiments | `profiles` `compare` `replicate` `paper` | `pushup-load PROFILE`, `pushup-load compare`, `pushup-load replicate`, `pushup-paper` |
 
 pub mod machine;
 pub mod process;
@@ -28,6 +28,7 @@ pub mod servers;
 pub mod compare;
 pub mod paper;
 pub mod profiles;
+pub mod replicate;
 
 use std::error::Error;
 

@@ -36,6 +36,14 @@ fn parse_memory(rollup: &str) -> Fallible<Memory> {
     Ok(Memory { pss: field("Pss")?, private_dirty: field("Private_Dirty")?, rss: field("Rss")? })
 }
 
+/// The most resident pages that a process ever had, in bytes.
+pub fn peak_rss(pid: u32) -> Fallible<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.split_whitespace().next());
+    let kib: u64 = peak.ok_or("the process's status has no VmHWM")?.parse()?;
+    Ok(kib * 1_024)
+}
+
 /// CPU time of all of a process's threads, in nanoseconds; exact while it sleeps.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Cpu {

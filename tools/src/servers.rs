@@ -5,6 +5,7 @@
 //! Invariant: no child outlives its [`Server`], nor this process if it is killed.
 
 pub mod bare;
+pub mod conversation;
 pub mod nchan;
 pub mod pushup;
 pub mod threads;
@@ -104,11 +105,13 @@ impl Stage {
         sys::prepare_child(&mut command, self.placement.server_cpu(), orphaned);
         let child = command.spawn().map_err(|error| format!("{:?}: {error}", command.get_program()))?;
         let nowhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        Ok(Server { pid: child.id(), child, orphaned, errors, subscribe: nowhere, publish: nowhere })
+        let pid = child.id();
+        Ok(Server { pid, child, orphaned, errors, subscribe: nowhere, publish: nowhere, cluster: None })
     }
 
     /// Starts a process that writes a ready-file such as the server's, and waits for it:
-    /// `{"listen":["host:port"],"publish_listen":["host:port"]}`, the latter if there is one.
+    /// `{"listen":["host:port"],"publish_listen":["host:port"],"cluster_listen":["host:port"]}`, the
+    /// latter two if there are.
     pub fn spawn_ready(&self, command: Command, room: &Path, ready: &Path) -> Fallible<Server> {
         let mut server = self.spawn(command, room, Orphaned::Kill)?;
         server.wait("get ready", |server| server.read_ready_file(ready))?;
@@ -133,6 +136,8 @@ pub struct Server {
     pub subscribe: SocketAddr,
     /// Where publications go.
     pub publish: SocketAddr,
+    /// Where other nodes reach it, if it belongs to a cluster.
+    pub cluster: Option<SocketAddr>,
 }
 
 impl Server {
@@ -201,6 +206,7 @@ impl Server {
         } else {
             address(&ready, "publish_listen")?
         };
+        self.cluster = address(&ready, "cluster_listen").ok();
         Ok(true)
     }
 

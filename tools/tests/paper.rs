@@ -83,7 +83,7 @@ fn a_whole_evaluation_leaves_a_whole_report() {
     let output = run(&["--smoke", "--out", path, "--server-path", server.to_str().expect("text")]);
     let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
     assert!(output.status.success(), "{stderr}");
-    assert!(stderr.contains("18 runs, about"), "{stderr}");
+    assert!(stderr.contains("20 runs, about"), "{stderr}");
     assert!(stdout.contains("report.html") && stdout.contains("Table 1"), "{stdout}");
 
     let html = fs::read_to_string(out.0.join("report.html")).expect("a report");
@@ -126,7 +126,10 @@ fn check_tables(out: &Path) {
 fn check_crowds(out: &Path) {
     let crowds = rows(&out.join("figures9-11.csv"));
     assert_eq!(crowds.len(), 2 * 2);
-    for row in crowds.iter().chain(&rows(&out.join("figures12-13.csv"))) {
+    let nodes = rows(&out.join("figures12-13.csv"));
+    let counts: Vec<f64> = nodes.iter().map(|row| number(row, "nodes")).collect();
+    assert_eq!(counts, [1.0, 1.0, 2.0, 2.0]);
+    for row in crowds.iter().chain(&nodes) {
         assert_eq!(number(row, "held"), number(row, "connections"), "{row:?}");
         assert!(number(row, "pss_bytes") > 100_000.0 && number(row, "trip_ms") > 0.0, "{row:?}");
         if row["method"] == "ELP" {

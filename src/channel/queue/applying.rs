@@ -54,6 +54,13 @@ pub(super) enum Excluded {
     NoRoom,
 }
 
+/// How old an entry is, if it is older than clocks may differ: one that comes from a log much later
+/// does not live any longer for it.
+fn age_ms(time: Timestamp, wall: Timestamp) -> u64 {
+    let age_ms = wall.0.saturating_sub(time.0);
+    if age_ms > CLOCK_AHEAD_MS_MAX { age_ms } else { 0 }
+}
+
 // -- Telling others ------------------------------------------------------------------
 
 impl MessageQueue {
@@ -104,7 +111,7 @@ impl MessageQueue {
     /// Leaves out the next entry of another node, which nobody here understands.
     pub fn pass_over(&mut self, id: MessageId) {
         self.head.raise(id.origin, id.seq);
-        self.retirement.remove(id.origin);
+        self.revive(id.origin);
     }
 
     /// Does what another node did. Its entry must be the next of its origin's log.
@@ -114,7 +121,7 @@ impl MessageQueue {
             return Applied::OutOfTurn;
         }
         self.head.set(id.origin, id.seq);
-        self.retirement.remove(id.origin);
+        self.revive(id.origin);
         self.retirement.hear(id.origin, now.tick);
         self.hear_time(time, now.wall);
         match deed {
@@ -156,7 +163,7 @@ impl MessageQueue {
             }
         }
         let names = channels.iter().map(|(name, _)| name.clone()).collect();
-        let expires = now.tick.plus_ms(ttl_ms);
+        let expires = now.tick.plus_ms(ttl_ms.saturating_sub(age_ms(time, now.wall)));
         self.retirement.hear(id.origin, expires);
         let message = Arc::new(Message { id, time, expires, channels: names, media_type, body });
         let mut fates = Fates::default();
@@ -285,6 +292,10 @@ impl MessageQueue {
 
     /// A channel was closed elsewhere, by a publisher or because it was inactive.
     pub(super) fn apply_end(&mut self, name: ChannelName, stone: Tombstone, now: Tick) -> Applied {
+        if stone.life == 0 {
+            // No channel is meant: the entry marks a moment of its log.
+            return Applied::Void;
+        }
         match self.find(name.as_str()) {
             Lookup::Open(ix) if self.outlives(ix, &stone) => {
                 let channel = &mut self.channels[ix.0 as usize];

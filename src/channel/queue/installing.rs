@@ -138,12 +138,12 @@ impl MessageQueue {
         if !staged.is_complete() {
             return false;
         }
-        let own = self.own_knowledge();
+        let own = self.all_known();
         // First of all: what is known to be gone is told by how it compares with the head.
         for (origin, seq) in staged.head.iter() {
             let beyond = u64::from(self.planted.is(Bug::SnapshotHeadTooHigh));
             self.head.raise(origin, (seq + beyond).max(own.seq(origin)));
-            self.retirement.remove(origin);
+            self.revive(origin);
             self.retirement.hear(origin, now.tick);
         }
         self.install_tombstones(&staged.tombstones, now);
@@ -172,13 +172,6 @@ impl MessageQueue {
                 self.stirred.push(ChannelIx(ix as u32));
             }
         }
-    }
-
-    /// How far the log of each origin was applied here, of dead ones too.
-    fn own_knowledge(&self) -> VersionVector {
-        let (mut own, _) = self.retirement.all();
-        self.head.iter().for_each(|(origin, seq)| own.raise(origin, seq));
-        own
     }
 
     fn install_tombstones(&mut self, stones: &[TombstonePiece], now: Now) {
@@ -310,7 +303,7 @@ impl MessageQueue {
             self.forgotten.raise(origin, seq);
             self.channels.iter_mut().for_each(|(_, channel)| channel.after_forgetting = true);
         }
-        self.retire(retired, Some(staged.retirement.clone()));
+        self.retire(retired, staged.retirement.clone());
     }
 
     fn install_keys(&mut self, keys: Vec<(Box<str>, First, u64)>, head: &VersionVector, now: Now) {

@@ -117,13 +117,14 @@ impl MessageQueue {
         self.eviction_order.push(Cached { id: message.id, channel: ix, generation });
         let history = channel.history_mut();
         let (count, bytes) = (history.count(), history.bytes());
-        if !self.retirement.is_empty() {
-            history.drop_strands(|origin| self.head.seq(origin) == 0);
-        }
+        let is_dead = |origin| self.head.seq(origin) == 0;
+        let forgets = !self.retirement.is_empty() && history.drop_strands(is_dead);
         history.append(message);
         history.expire(now, drop);
         history.trim(channel_messages_max, channel_bytes_max, drop);
         let after = (history.count(), history.bytes());
+        // Which matters if one of them comes back.
+        channel.after_forgetting |= forgets;
         self.account((count, bytes), after);
         self.schedule(ix, now);
         self.tidy_eviction_order();

@@ -8,18 +8,28 @@ use std::collections::BTreeMap;
 use smallvec::SmallVec;
 
 use super::MessageQueue;
+use crate::channel::entry::Deed;
 use crate::cursor::VersionVector;
 use crate::ids::Origin;
 use crate::limits::{ORIGIN_KEPT_MS, RETIRED_ORIGINS_MAX, RETIREMENTS_MAX};
 use crate::time::{Now, Tick};
 
-/// The origins of which nothing is cached any more, and when those that are said to be alive were last heard of.
+/// The origins of which nothing is cached any more, and what is to be known of the others to find them.
 #[derive(Debug, Default)]
 pub(super) struct Retirement {
     /// The oldest first.
     rounds: Vec<Round>,
-    /// By origin, when the last of its messages expires.
-    heard: BTreeMap<Origin, Tick>,
+    heard: BTreeMap<Origin, Heard>,
+}
+
+/// What is known of an origin that still stands in cursors.
+#[derive(Debug, Default)]
+struct Heard {
+    /// When the last of its messages expires.
+    until: Tick,
+    /// Since when it is known to be dead and all its messages expired, and what had been applied of the
+    /// others by then. No cursor from before lacks it, unless it is older than the origin itself.
+    dead: Option<(Tick, VersionVector)>,
 }
 
 /// Origins that were found dead together.
@@ -27,7 +37,7 @@ pub(super) struct Retirement {
 struct Round {
     /// How far they had come.
     origins: VersionVector,
-    /// What had been applied of the others by then.
+    /// What had been applied of the others when that began.
     at: VersionVector,
 }
 
@@ -45,7 +55,33 @@ impl Retirement {
     /// An entry of an origin was applied; it is needed until then.
     pub(super) fn hear(&mut self, origin: Origin, until: Tick) {
         let heard = self.heard.entry(origin).or_default();
-        *heard = until.max(*heard);
+        *heard = Heard { until: until.max(heard.until), dead: None };
+    }
+
+    /// An origin is alive.
+    fn found_alive(&mut self, origin: Origin) {
+        if let Some(heard) = self.heard.get_mut(&origin) {
+            heard.dead = None;
+        }
+    }
+
+    /// Whether an origin that is dead was not known to be so, or its messages not to have expired.
+    fn is_news(&self, origin: Origin, now: Tick) -> bool {
+        self.heard.get(&origin).is_none_or(|heard| heard.dead.is_none() && heard.until <= now)
+    }
+
+    /// An origin is dead. If it has been, and all its messages expired, for long enough: what had been
+    /// applied of the living when that began.
+    fn found_dead(&mut self, origin: Origin, living: &VersionVector, now: Tick) -> Option<VersionVector> {
+        let heard = self.heard.entry(origin).or_insert_with(|| Heard { until: now, dead: None });
+        match &heard.dead {
+            None if heard.until <= now => {
+                heard.dead = Some((now, living.clone()));
+                None
+            }
+            Some((since, at)) if since.plus_ms(ORIGIN_KEPT_MS) <= now => Some(at.clone()),
+            _ => None,
+        }
     }
 
     /// All of them, and what had been applied of the others at the last retirement.
@@ -85,8 +121,14 @@ impl Retirement {
         }
     }
 
+    /// Times at which origins were found dead that are told apart.
+    #[cfg(test)]
+    pub(super) fn round_count(&self) -> usize {
+        self.rounds.len()
+    }
+
     /// An origin is back.
-    pub(super) fn remove(&mut self, origin: Origin) {
+    fn remove(&mut self, origin: Origin) {
         self.rounds.iter_mut().for_each(|round| round.origins.set(origin, 0));
         self.drop_empty();
     }
@@ -96,13 +138,13 @@ impl Retirement {
     }
 
     /// Whether a reader with that vector may have missed something of a retired origin: it has read
-    /// some of its log but not all, or none at all and is older than the retirement.
+    /// some of its log but not all, or none at all and is older than its death.
     pub(super) fn is_missed(&self, after: &VersionVector) -> bool {
         self.rounds.iter().any(|round| {
             let is_behind = |(origin, seq)| after.seq(origin) < seq;
             let is_partial = |(origin, seq)| (1..seq).contains(&after.seq(origin));
-            round.origins.iter().any(is_partial)
-                || round.at.iter().any(is_behind) && round.origins.iter().any(is_behind)
+            let is_old = || round.at.iter().any(is_behind);
+            round.origins.iter().any(is_partial) || is_old() && round.origins.iter().any(is_behind)
         })
     }
 
@@ -130,30 +172,53 @@ impl MessageQueue {
         known
     }
 
-    /// Takes those origins out of cursors that are dead and whose messages all expired
-    /// [`ORIGIN_KEPT_MS`] ago.
+    /// Takes those origins out of cursors that have been dead, and all their messages expired, for
+    /// [`ORIGIN_KEPT_MS`]. To be called now and then.
     pub fn retire_dead(&mut self, is_live: impl Fn(Origin) -> bool, now: Now) {
-        let mut dead = VersionVector::default();
-        for (origin, seq) in self.head.iter() {
-            if origin == self.origin || is_live(origin) {
-                continue;
-            }
-            let until = *self.retirement.heard.entry(origin).or_insert(now.tick);
-            if until.plus_ms(ORIGIN_KEPT_MS) <= now.tick {
-                dead.set(origin, seq);
-            }
+        let lives = |(origin, _): &(Origin, u64)| *origin == self.origin || is_live(*origin);
+        let (living, dead): (Vec<_>, Vec<_>) = self.head.iter().partition(lives);
+        living.iter().for_each(|(origin, _)| self.retirement.found_alive(*origin));
+        if dead.iter().any(|(origin, _)| self.retirement.is_news(*origin, now.tick)) {
+            self.mark(now);
         }
-        self.retire(dead, None);
+        let mut at = self.head.clone();
+        dead.iter().for_each(|(origin, _)| at.set(*origin, 0));
+        let mut rounds: Vec<Round> = Vec::new();
+        for (origin, seq) in dead {
+            let Some(at) = self.retirement.found_dead(origin, &at, now.tick) else { continue };
+            let known = rounds.iter().position(|round| round.at == at).unwrap_or(rounds.len());
+            if known == rounds.len() {
+                rounds.push(Round { origins: VersionVector::default(), at });
+            }
+            rounds.iter_mut().skip(known).take(1).for_each(|round| round.origins.set(origin, seq));
+        }
+        rounds.into_iter().for_each(|round| self.retire(round.origins, round.at));
     }
 
-    /// Retires origins, found dead when `at` (else, all of the others' that is known) had been applied.
-    pub(super) fn retire(&mut self, dead: VersionVector, at: Option<VersionVector>) {
+    /// An origin was heard of, and stands in cursors (again).
+    pub(super) fn revive(&mut self, origin: Origin) {
+        let seq = self.retirement.seq(origin);
+        if seq > 0 {
+            self.forgotten.raise(origin, seq);
+            self.retirement.remove(origin);
+        }
+    }
+
+    /// Writes an entry that concerns no channel, so that cursors from before can be told from later ones.
+    fn mark(&mut self, now: Now) {
+        let (id, time) = self.number(now.wall);
+        if let Ok(name) = "-".parse() {
+            self.record(id, time, || Deed::Close { name, generation: 0 });
+        }
+    }
+
+    /// Retires origins that were found dead when `at` had been applied of the others.
+    pub(super) fn retire(&mut self, dead: VersionVector, mut at: VersionVector) {
         for (origin, _) in dead.iter() {
             self.head.set(origin, 0);
             // From now on the retirement tells who missed something.
             self.forgotten.set(origin, 0);
         }
-        let mut at = at.unwrap_or_else(|| self.head.clone());
         let elsewhere: Vec<Origin> =
             at.iter().map(|(origin, _)| origin).filter(|origin| self.head.seq(*origin) == 0).collect();
         elsewhere.into_iter().for_each(|origin| at.set(origin, 0));

@@ -3,6 +3,7 @@
 mod arbitrary;
 mod bounds;
 mod convergence;
+mod replication;
 
 use super::eviction::Cached;
 use super::*;

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use lexopt::Arg;
 use pushup_tools::profiles::{self, Profile};
-use pushup_tools::{compare, servers};
+use pushup_tools::{compare, replicate, servers};
 
 fn main() -> ExitCode {
     let mut args = lexopt::Parser::from_env();
@@ -20,13 +20,14 @@ fn main() -> ExitCode {
             println!("pushup-load {}", env!("CARGO_PKG_VERSION"));
             return ExitCode::SUCCESS;
         }
-        Ok(None) => return usage("what is to be done? (a profile, or compare)"),
+        Ok(None) => return usage("what is to be done? (a profile, compare or replicate)"),
         Ok(Some(other)) => return usage(&other.unexpected().to_string()),
         Err(error) => return usage(&error.to_string()),
     };
     match (word.as_str(), Profile::from_word(&word)) {
         (_, Some(profile)) => profiles::run(profile, args),
         ("compare", _) => compare::run(args),
+        ("replicate", _) => replicate::run(args),
         ("bare", _) => bare(args),
         ("help", _) => {
             print!("{}", help());
@@ -57,6 +58,7 @@ fn help() -> String {
     let mut text = "\
 Usage: pushup-load PROFILE [OPTIONS]
        pushup-load compare [OPTIONS]
+       pushup-load replicate [OPTIONS]
 
 Loads a long-poll server and judges what it does: every message must reach every poller of its
 channel exactly once. Without --target a PushUp is started for the run, on loopback.
@@ -66,6 +68,7 @@ channel exactly once. Without --target a PushUp is started for the run, on loopb
     for profile in Profile::ALL {
         text += &format!("  {:<10} {}\n", profile.word(), profile.summary());
     }
-    text += "  compare    PushUp, a bare loop that moves the same bytes, and nchan, in one table\n\n";
+    text += "  compare    PushUp, a bare loop that moves the same bytes, and nchan, in one table\n";
+    text += "  replicate  several nodes of PushUp that look like one, and what that takes\n\n";
     text + "pushup-load PROFILE --help tells the options of a profile.\n"
 }

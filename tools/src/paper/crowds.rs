@@ -99,12 +99,10 @@ pub fn run(laboratory: &Laboratory, job: &CrowdJob) -> Fallible<CrowdRun> {
 }
 
 fn facade(laboratory: &Laboratory, job: &CrowdJob) -> Fallible<Facade> {
-    let count = match job.front {
-        Front::Direct => 1,
-        Front::Nodes(nodes) => nodes,
+    let servers = match job.front {
+        Front::Direct => vec![laboratory.subjects.start(job.method)?],
+        Front::Nodes(nodes) => laboratory.subjects.start_nodes(nodes)?,
     };
-    let start = |_| laboratory.subjects.start(job.method);
-    let servers: Vec<Server> = (0..count).map(start).collect::<Fallible<_>>()?;
     let mut facade = Facade { servers, balancers: Vec::new(), trouble: String::new() };
     if job.front != Front::Direct {
         balance(laboratory, job, &mut facade)?;
@@ -115,7 +113,7 @@ fn facade(laboratory: &Laboratory, job: &CrowdJob) -> Fallible<Facade> {
 /// Puts load balancers before the servers, or says that there are none.
 fn balance(laboratory: &Laboratory, job: &CrowdJob, facade: &mut Facade) -> Fallible<()> {
     let Some(haproxy) = &laboratory.haproxy else {
-        facade.trouble = format!("{}: clients were connected to the node itself", nodes::HOW_TO_GET);
+        facade.trouble = format!("{}: clients were connected to the nodes themselves", nodes::HOW_TO_GET);
         return Ok(());
     };
     let to: Vec<_> = facade.servers.iter().map(|server| server.subscribe).collect();

@@ -191,7 +191,7 @@ fn remarks(laboratory: &Laboratory, interface: Interface, placement: Placement) 
             .to_owned(),
     ];
     if laboratory.haproxy.is_none() {
-        all.push(format!("{}: Figures 12 and 13 are of clients at the node itself.", nodes::HOW_TO_GET));
+        all.push(format!("{}: Figures 12 and 13 are of clients at the nodes themselves.", nodes::HOW_TO_GET));
     }
     all
 }

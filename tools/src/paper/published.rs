@@ -15,6 +15,8 @@ pub const POLLING_INTERVAL_S: f64 = 1.0;
 pub const LONG_POLL_S: f64 = 50.0;
 /// Connections of Figures 9 to 11: "from 500-16000".
 pub const CONNECTIONS: [usize; 6] = [500, 1_000, 2_000, 4_000, 8_000, 16_000];
+/// Numbers of nodes of Figures 12 and 13 that the paper's text compares.
+pub const NODES: [usize; 3] = [1, 2, 4];
 /// The number of connections at which the paper's threads had filled the memory.
 pub const MEMORY_FULL_CONNECTIONS: usize = 8_000;
 /// Memory of a machine of the paper's cluster (§4.1.2), in bytes.

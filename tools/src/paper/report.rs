@@ -72,7 +72,8 @@ pub fn write(directory: &Path, setting: &Setting, results: &Results) -> Fallible
 
 /// The verdicts on the claims about what was wanted.
 pub fn judge(setting: &Setting, results: &Results) -> Vec<Verdict> {
-    let mut verdicts = verdicts::judge(&Evidence { results, memory_bytes: setting.machine.memory_bytes });
+    let Machine { memory_bytes, cpus, .. } = setting.machine;
+    let mut verdicts = verdicts::judge(&Evidence { results, memory_bytes, cpus });
     verdicts.retain(|verdict| verdict.exhibits.iter().any(|exhibit| setting.plan.exhibits.contains(exhibit)));
     verdicts
 }

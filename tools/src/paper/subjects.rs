@@ -53,6 +53,14 @@ impl Subjects {
         }
     }
 
+    /// Starts so many event-driven servers that look like one; one is a server by itself.
+    pub fn start_nodes(&self, count: usize) -> Fallible<Vec<Server>> {
+        match count {
+            0 | 1 => Ok(vec![self.start(Method::EventDriven)?]),
+            more => self.pushup.start_cluster(&self.stage, more),
+        }
+    }
+
     fn thread_per_poll(&self) -> Fallible<Server> {
         let room = self.stage.room("threads")?;
         let ready = room.join("ready");

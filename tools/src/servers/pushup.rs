@@ -8,6 +8,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use serde_json::Value;
+
+use super::conversation::Conversation;
 use super::{Server, Stage};
 use crate::Fallible;
 
@@ -44,13 +47,60 @@ impl PushUp {
 
     /// Starts it on free ports and waits until it is ready.
     pub fn start(&self, stage: &Stage) -> Fallible<Server> {
+        self.start_with(stage, &[])
+    }
+
+    /// Starts the next node of a cluster, which learns of the others from `nodes`; it may have to catch
+    /// up with them still ([`until_ready`]).
+    pub fn start_node(&self, stage: &Stage, nodes: &[Server]) -> Fallible<Server> {
+        let mut args = vec!["--cluster-listen".to_owned(), "127.0.0.1:0".to_owned()];
+        args.extend(["--node-id".to_owned(), format!("n{}", nodes.len() + 1)]);
+        for node in nodes {
+            let address = node.cluster.ok_or("a node does not say where others reach it")?;
+            args.extend(["--peer".to_owned(), address.to_string()]);
+        }
+        self.start_with(stage, &args)
+    }
+
+    /// Starts a cluster of so many nodes and waits until all are ready and linked with each other.
+    pub fn start_cluster(&self, stage: &Stage, count: usize) -> Fallible<Vec<Server>> {
+        let mut nodes = Vec::with_capacity(count);
+        for _ in 0..count {
+            let node = self.start_node(stage, &nodes)?;
+            nodes.push(node);
+        }
+        for node in &mut nodes {
+            until_ready(node)?;
+            until_linked(node, count - 1)?;
+        }
+        Ok(nodes)
+    }
+
+    fn start_with(&self, stage: &Stage, more: &[String]) -> Fallible<Server> {
         let room = stage.room("pushup")?;
         let ready = room.join("ready");
         let mut command = Command::new(&self.binary);
         command.args(["serve", "--listen", "127.0.0.1:0", "--publish-listen", "127.0.0.1:0"]);
-        command.arg("--ready-file").arg(&ready).args(&self.args);
+        command.arg("--ready-file").arg(&ready).args(more).args(&self.args);
         stage.spawn_ready(command, &room, &ready)
     }
+}
+
+/// Waits until a node has caught up with its cluster: `/readyz` is 200.
+pub fn until_ready(node: &mut Server) -> Fallible<()> {
+    let mut asking = Conversation::with(node.publish)?;
+    node.wait("catch up", |_| Ok(asking.get("/readyz")?.0 == 200))
+}
+
+/// Waits until a node has links to so many others, and they lack nothing of what it has.
+pub fn until_linked(node: &mut Server, others: usize) -> Fallible<()> {
+    let mut asking = Conversation::with(node.publish)?;
+    node.wait("find the other nodes", |_| {
+        let cluster = asking.json("/cluster")?;
+        let good =
+            |member: &&Value| member["linked"] == true && member["ready"] == true && member["lacks"] == 0;
+        Ok(cluster["members"].as_array().is_some_and(|all| all.iter().filter(good).count() >= others))
+    })
 }
 
 /// The server's binary that was built last among those that stand where cargo puts them:

@@ -6,8 +6,8 @@ use std::net::SocketAddr;
 
 use crate::cluster::Setup;
 use crate::cluster::members::{Member, MemberState, Members};
-use crate::planted::Planted;
 use crate::ids::Origin;
+use crate::planted::Planted;
 use crate::time::{Now, Tick, Timestamp};
 
 /// Wall-clock time at tick 0.

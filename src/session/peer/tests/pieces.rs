@@ -49,14 +49,17 @@ fn every_piece_is_written_as_documented() {
     head.set(Origin(0xab), 12);
     let [forgotten, retired, retirement] = [(); 3].map(|()| VersionVector::default());
     let begin = Piece::Begin { head, forgotten, retired, retirement };
-    check(&begin, r#"{"piece":"begin"}"#, r#"{"head":{"00000000000000ab":12},"forgotten":{},"retired":{},"retirement":{}}"#);
+    check(
+        &begin,
+        r#"{"piece":"begin"}"#,
+        r#"{"head":{"00000000000000ab":12},"forgotten":{},"retired":{},"retirement":{}}"#,
+    );
 
     let strands = vec![
         StrandPiece { origin: Origin(0xab), newest: 12, evicted_upto: 3 },
         StrandPiece { origin: Origin(1), newest: 1, evicted_upto: 0 },
     ];
-    let meta =
-        r#"{"piece":"channel","name":"news","generation":2,"created":true,"ttl":60000,"ttl_set":6,"left":5,"touched":7"#;
+    let meta = r#"{"piece":"channel","name":"news","generation":2,"created":true,"ttl":60000,"ttl_set":6,"left":5,"touched":7"#;
     let body = r#"[["00000000000000ab",12,3],["0000000000000001",1,0]]"#;
     let with_strands = channel(strands);
     check(&Piece::Channel(with_strands.clone()), &format!("{meta},\"after_forgetting\":true}}"), body);
@@ -86,7 +89,7 @@ fn what_is_no_piece_is_refused() {
     let begin = |body: &str| parse(r#"{"piece":"begin"}"#, body.as_bytes());
     assert_eq!(begin(r#"{"head":{},"forgotten":{}}"#), Err(NotUnderstood("retired")));
     assert_eq!(begin(r#"{"head":{"ab":1},"forgotten":{},"retired":{}}"#), Err(NotUnderstood("head")));
-    assert_eq!(begin(&" ".repeat(4 * DIGEST_BYTES_MAX + 1)), Err(NotUnderstood("body")));
+    assert_eq!(begin(&" ".repeat(5 * DIGEST_BYTES_MAX + 1)), Err(NotUnderstood("body")));
 
     let tombstone = |rest: &str, body: &str| {
         parse(&format!(r#"{{"piece":"tombstone","name":"a","generation":1{rest}}}"#), body.as_bytes())

@@ -181,33 +181,85 @@ pub fn events_lose_less(evidence: &Evidence) -> Finding {
     Some((held_if(differs && never_less), why))
 }
 
+/// The mean trip times of `more` nodes over those of `fewer`, size by size of what both were measured with.
+fn trips_by_nodes(evidence: &Evidence, fewer: Front, more: Front) -> Vec<f64> {
+    let trip = |front, connections| {
+        let job = CrowdJob { method: Method::EventDriven, connections, front };
+        median(evidence, job, |run| run.trip_ms)
+    };
+    let sizes = evidence.results.connections(|front| front == more);
+    let ratio = |size| Some(trip(more, size)? / trip(fewer, size)?);
+    sizes.into_iter().filter_map(ratio).collect()
+}
+
+/// What the paper's nodes did not have to do.
+fn shared(evidence: &Evidence) -> String {
+    format!(
+        "All nodes, the load balancer and the clients share this machine's {} processors, so that a further \
+         node brings no further power; the paper's nodes had a machine each.",
+        evidence.cpus
+    )
+}
+
 pub fn nodes_halve_the_time(evidence: &Evidence) -> Finding {
     let nodes = evidence.results.nodes();
     if nodes.is_empty() {
         return None;
     }
-    let doubled: Vec<(usize, usize)> = [(1, 2), (2, 4)]
-        .into_iter()
-        .filter(|(one, two)| nodes.contains(one) && nodes.contains(two))
-        .collect();
+    let doubled: Vec<(usize, usize)> =
+        nodes.iter().map(|count| (*count, 2 * count)).filter(|(_, twice)| nodes.contains(twice)).collect();
     if doubled.is_empty() {
-        let why = "Only one node was measured: nodes of this version do not know each other, so that a \
-                   message would reach the polls of one of them.";
+        let why = "No number of nodes was measured together with twice as many.";
         return Some((Standing::CannotBeShown, why.to_owned()));
     }
-    let mut ratios = Vec::new();
+    let (mut ratios, mut told) = (Vec::new(), Vec::new());
     for (one, two) in doubled {
-        for connections in evidence.results.connections(|front| front == Front::Nodes(two)) {
-            let trip = |nodes| {
-                let job = CrowdJob { method: Method::EventDriven, connections, front: Front::Nodes(nodes) };
-                median(evidence, job, |run| run.trip_ms)
-            };
-            ratios.extend(trip(two).zip(trip(one)).map(|(two, one)| two / one));
+        let these = trips_by_nodes(evidence, Front::Nodes(one), Front::Nodes(two));
+        if let Some((least, most)) = extremes(these.iter().copied()) {
+            told.push(format!("with {two} instead of {one} {least:.2} to {most:.2}"));
         }
+        ratios.extend(these);
     }
-    let (least, most) = extremes(ratios.iter().copied())?;
-    let why = format!(
-        "With twice as many nodes the mean trip time becomes {least:.2} to {most:.2} of what it was."
+    extremes(ratios.iter().copied())?;
+    let held = ratios.iter().all(|ratio| (HALF.0..=HALF.1).contains(ratio));
+    let mut why = format!("The mean trip time is, of what it was, {}.", told.join(", "));
+    if !held {
+        why = format!("{why} {}", shared(evidence));
+    }
+    Some((held_if(held), why))
+}
+
+pub fn several_nodes_cost_little(evidence: &Evidence) -> Finding {
+    let several: Vec<usize> = evidence.results.nodes().into_iter().filter(|count| *count > 1).collect();
+    if several.is_empty() {
+        let only_one = "No more than one node was measured.".to_owned();
+        return evidence.results.nodes().first().map(|_| (Standing::CannotBeShown, only_one));
+    }
+    let fronts = || several.iter().map(|count| Front::Nodes(*count));
+    let received = |front: Front| {
+        let percent = move |connections| {
+            let job = CrowdJob { method: Method::EventDriven, connections, front };
+            median(evidence, job, |run| run.received_percent)
+        };
+        evidence.results.connections(|other| other == front).into_iter().filter_map(percent)
+    };
+    let (least, _) = extremes(fronts().flat_map(received))?;
+    let more = extremes(fronts().flat_map(|more| trips_by_nodes(evidence, Front::Nodes(1), more)));
+    let balanced = extremes(trips_by_nodes(evidence, Front::Direct, Front::Nodes(1)));
+    let range = |(least, most): (f64, f64)| format!("×{least:.2} to ×{most:.2}");
+    let mut why = format!("Clients of several nodes received at least {} %.", numbers::percent(least));
+    if let Some(balanced) = balanced {
+        why += &format!(" The load balancer before one node makes the mean trip time {}.", range(balanced));
+    }
+    let Some(more) = more else { return Some((Standing::CannotBeShown, why)) };
+    why += &format!(
+        " Several nodes instead of that one make it {}; more than {} would be significant.",
+        range(more),
+        times(SIGNIFICANT)
     );
-    Some((held_if(ratios.iter().all(|ratio| (HALF.0..=HALF.1).contains(ratio))), why))
+    let held = least + POINTS >= 100.0 && more.1 <= SIGNIFICANT;
+    if !held {
+        why = format!("{why} {}", shared(evidence));
+    }
+    Some((held_if(held), why))
 }
