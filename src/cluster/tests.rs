@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::limits::{JOIN_MS_MAX, LINK_OUTPUT_BYTES, PULL_MS, SEQ_MAX};
+use crate::limits::{
+    HANDSHAKE_BYTES_MAX, HANDSHAKE_MS, JOIN_MS_MAX, LINK_ENDING_MS, LINK_OUTPUT_BYTES, LINKS_UNPROVEN_MAX,
+    PULL_MS, SEQ_MAX,
+};
 use crate::time::Timestamp;
 use crate::wire::frame::message::{Digest, Pull};
 use crate::wire::frame::{Kind, encode};
