@@ -54,13 +54,6 @@ pub(super) enum Excluded {
     NoRoom,
 }
 
-/// How old an entry is, if it is older than clocks may differ: one that comes from a log much later
-/// does not live any longer for it.
-fn age_ms(time: Timestamp, wall: Timestamp) -> u64 {
-    let age_ms = wall.0.saturating_sub(time.0);
-    if age_ms > CLOCK_AHEAD_MS_MAX { age_ms } else { 0 }
-}
-
 // -- Telling others ------------------------------------------------------------------
 
 impl MessageQueue {
@@ -163,7 +156,8 @@ impl MessageQueue {
             }
         }
         let names = channels.iter().map(|(name, _)| name.clone()).collect();
-        let expires = now.tick.plus_ms(ttl_ms.saturating_sub(age_ms(time, now.wall)));
+        // From now on, whatever the clocks say: they may be far apart.
+        let expires = now.tick.plus_ms(ttl_ms);
         self.retirement.hear(id.origin, expires);
         let message = Arc::new(Message { id, time, expires, channels: names, media_type, body });
         let mut fates = Fates::default();

@@ -210,6 +210,20 @@ fn a_clock_that_is_ahead_moves_ours_unless_it_is_mad() {
 }
 
 #[test]
+fn a_message_lives_as_long_as_it_says_wherever_the_clocks_stand() {
+    for (wall, tick) in [(0, 0), (u64::MAX / 2, 500)] {
+        let (mut here, mut there) = pair();
+        publish(&mut there, "a", START);
+        let now = Now { wall: Timestamp(wall), tick: Tick(tick) };
+        pass(&mut there, &mut here, now);
+        let later = now.plus_ms(bounds().message_ttl_ms - 1);
+        assert_eq!(read_after(&here, "a", &VersionVector::default(), later).0.len(), 1);
+        let over = later.plus_ms(1);
+        assert_eq!(read_after(&here, "a", &VersionVector::default(), over).0.len(), 0);
+    }
+}
+
+#[test]
 fn a_name_is_free_again_everywhere_once_it_is_free_anywhere() {
     let (mut here, mut there) = pair();
     there.create(Some(name("a")), None, START).unwrap();

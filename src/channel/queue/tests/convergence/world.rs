@@ -192,18 +192,12 @@ impl World {
             Op::Read { reader, node } => {
                 self.readers[reader].read(&self.queues[node], self.nows[node].tick);
             }
-            Op::Begin { from, to } if from != to => {
-                let at = self.queues[from].snapshot();
-                self.transfer = Some(Transfer { from, to, at, staged: Staged::default() });
-            }
+            Op::Begin { from, to } if from != to => self.begin(from, to),
             Op::Begin { .. } => {}
             Op::Give { bytes } => self.give(bytes),
             Op::Retire if self.retirements < 3 => self.retire(),
             Op::Retire => {}
-            Op::Restart(node) => {
-                self.queues[node] = self.fresh();
-                self.transfer.take_if(|transfer| transfer.from == node || transfer.to == node);
-            }
+            Op::Restart(node) => self.restart(node),
         }
         self.take_logs();
     }
@@ -251,6 +245,23 @@ impl World {
                 queue.retire_dead(|origin| living.contains(&origin), *now);
             }
         }
+    }
+
+    fn restart(&mut self, node: usize) {
+        self.queues[node] = self.fresh();
+        self.transfer.take_if(|transfer| transfer.from == node || transfer.to == node);
+        if self.retirements > 0 {
+            // In an old log messages stand that expired long ago, and would live again.
+            self.begin((node + 1) % NODES, node);
+            while self.transfer.is_some() {
+                self.give(usize::MAX);
+            }
+        }
+    }
+
+    fn begin(&mut self, from: usize, to: usize) {
+        let at = self.queues[from].snapshot();
+        self.transfer = Some(Transfer { from, to, at, staged: Staged::default() });
     }
 
     fn give(&mut self, bytes: usize) {
