@@ -157,9 +157,7 @@ impl MessageQueue {
         self.install_forgotten(&staged, &own);
         self.install_retired(&staged);
         self.install_keys(staged.keys, &staged.head, now);
-        if !self.planted.is(Bug::SnapshotStirsNobody) {
-            self.stir_all();
-        }
+        self.stir_all();
         self.shed_cache(self.bounds.cache_bytes_max);
         true
     }
