@@ -31,10 +31,14 @@ pub enum Bug {
     CursorTakesHead,
     /// A snapshot's head covers more than the snapshot holds.
     SnapshotHeadTooHigh,
+    /// A snapshot does not say how far its channels were dropped.
+    SnapshotForgetsEvicted,
     /// A snapshot's messages are installed although they are there.
     SnapshotRepeats,
     /// A snapshot does not bring the Idempotency-Keys.
     SnapshotWithoutKeys,
+    /// Whoever waits is not told of what a snapshot only tells of.
+    SnapshotStirsNobody,
     /// A node that restarts numbers as it did before.
     OriginReused,
     /// Idempotency-Keys stay on the node that was given them.
@@ -53,7 +57,7 @@ pub enum Bug {
 
 impl Bug {
     /// All that must be found.
-    pub const ALL: [Bug; 19] = [
+    pub const ALL: [Bug; 21] = [
         Bug::ApplyOutOfOrder,
         Bug::DigestAhead,
         Bug::EarlyDropped,
@@ -64,8 +68,10 @@ impl Bug {
         Bug::AckAtSending,
         Bug::CursorTakesHead,
         Bug::SnapshotHeadTooHigh,
+        Bug::SnapshotForgetsEvicted,
         Bug::SnapshotRepeats,
         Bug::SnapshotWithoutKeys,
+        Bug::SnapshotStirsNobody,
         Bug::OriginReused,
         Bug::KeyNotReplicated,
         Bug::RepetitionDropped,

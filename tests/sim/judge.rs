@@ -11,9 +11,12 @@ use serde_json::Value;
 use crate::agenda::Ms;
 use crate::host::Host;
 use crate::http::request;
-use crate::ledger::{Level, Publication, parse_id, token_of};
+use crate::ledger::{Deed, Doing, Level, Publication, parse_id, token_of};
 use crate::net::Net;
 use crate::scene::Scene;
+
+/// What is so much later is later by every clock, in milliseconds.
+const CERTAIN_MS: Ms = 2_000;
 
 /// Judges a run that has come to rest; the first thing that is wrong.
 pub fn judge(hosts: &mut [Host], scene: &mut Scene) -> Result<(), String> {
@@ -21,6 +24,7 @@ pub fn judge(hosts: &mut [Host], scene: &mut Scene) -> Result<(), String> {
     same_heads(&mut live, scene)?;
     same_channels(&mut live, scene)?;
     let contents = same_contents(&mut live, scene)?;
+    renewals_hold(&contents, scene)?;
     nothing_lost(&contents, scene)?;
     readers_have_all(&contents, scene)
 }
@@ -149,6 +153,37 @@ fn content(host: &mut Host, name: &str, net: &Net) -> Result<Content, String> {
         }
     }
     Ok((response.status, found))
+}
+
+/// A channel that was made to last, and that nobody closed or shortened then or later, is open: a renewal
+/// anywhere wins over an expiry that did not know of it. Judged where all clocks agree and the name had
+/// one life, so that what is later is no question.
+fn renewals_hold(contents: &[Content], scene: &Scene) -> Result<(), String> {
+    if scene.plan.clocks_differ() {
+        return Ok(());
+    }
+    for channel in scene.plan.steady..scene.plan.channels() {
+        let deeds = || scene.ledger.deeds.iter().filter(move |deed| deed.channel == channel);
+        let lives = deeds().filter(|deed| deed.answer.is_some_and(|answer| answer.1 == 201));
+        let lives = lives.filter(|deed| deed.doing != Doing::Publish).count();
+        let in_doubt = deeds().any(|deed| deed.answer.is_none() || deed.doing == Doing::Close);
+        if lives != 1 || in_doubt || contents[channel].0 == 200 {
+            continue;
+        }
+        let shortened = |deed: &&Deed| deed.doing == Doing::Shorten;
+        let last = deeds().filter(shortened).filter_map(|deed| deed.answer).map(|answer| answer.0).max();
+        let lasts = |deed: &&Deed| {
+            deed.doing == Doing::Prolong
+                && deed.answer.is_some_and(|answer| matches!(answer.1, 200 | 201))
+                && !scene.ledger.fallen.contains(&deed.node)
+                && last.is_none_or(|last| last + CERTAIN_MS < deed.begun)
+        };
+        if let Some(deed) = deeds().find(lasts) {
+            let name = scene.plan.name(channel);
+            return Err(format!("renewal: {name} was made to last at {} ms, and is closed", deed.begun));
+        }
+    }
+    Ok(())
 }
 
 /// Whatever was acknowledged and had a key is known by it on every node. Looks only once: a node that

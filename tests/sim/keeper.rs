@@ -2,7 +2,7 @@
 
 use crate::agenda::Ms;
 use crate::http::{Caller, Outcome, request};
-use crate::ledger::{Level, parse_id};
+use crate::ledger::{Deed, Doing, Level, parse_id};
 use crate::net::{Purpose, Signal, WireId};
 use crate::scene::{Scene, Timer};
 
@@ -26,6 +26,8 @@ pub struct Keeper {
     /// The channel that is being closed, and is perhaps created again at once.
     closing: Option<usize>,
     node: usize,
+    /// What it is doing, by its number in the ledger.
+    deed: usize,
 }
 
 impl Keeper {
@@ -35,7 +37,9 @@ impl Keeper {
         scene.set_timer(&mut timer, begins);
         let name = format!("keeper-{number}");
         let all = scene.plan.steady..scene.plan.channels();
-        let farewells = if number == 0 { all.collect() } else { Vec::new() };
+        // Not always, for it would heal what went wrong before.
+        let last = number == 0 && scene.random.percent(50);
+        let farewells = if last { all.collect() } else { Vec::new() };
         Keeper {
             name,
             caller: Caller::new(actor, 1 << 16),
@@ -44,6 +48,7 @@ impl Keeper {
             farewells,
             closing: None,
             node: 0,
+            deed: 0,
         }
     }
 
@@ -68,7 +73,7 @@ impl Keeper {
         } else if let Some(channel) = self.farewells.pop() {
             self.closing = Some(channel);
             let line = format!("DELETE /channels/{}", scene.plan.name(channel));
-            self.send(&line, "", scene);
+            self.send((channel, Doing::Close), &line, "", scene);
         }
     }
 
@@ -80,32 +85,35 @@ impl Keeper {
 
     fn act(&mut self, scene: &mut Scene) {
         let again = self.closing.take();
-        let any = scene.plan.steady + scene.random.index(scene.plan.mortal);
+        let any = scene.plan.steady + scene.random.mostly_small(0, scene.plan.mortal as u64 - 1) as usize;
         let channel = again.unwrap_or(any);
         let name = scene.plan.name(channel);
         let ttl = if again.is_some() { 600 } else { scene.random.pick(&[1, 2, 3, 600]) };
         let now = scene.now();
         let deed = if again.is_some() { 0 } else { scene.random.below(10) };
-        let (line, body) = match deed {
-            0..3 => ("POST /channels".into(), format!("{{\"name\":\"{name}\",\"ttl\":{ttl}}}")),
-            3..5 => (format!("POST /channels/{name}/renew"), format!("{{\"ttl\":{ttl}}}")),
+        let lasting = if ttl > 3 { Doing::Prolong } else { Doing::Shorten };
+        let (doing, line, body) = match deed {
+            0..2 => (lasting, "POST /channels".into(), format!("{{\"name\":\"{name}\",\"ttl\":{ttl}}}")),
+            2..5 => (lasting, format!("POST /channels/{name}/renew"), format!("{{\"ttl\":{ttl}}}")),
             5 => {
                 self.closing = scene.random.percent(60).then_some(channel);
-                (format!("DELETE /channels/{name}"), String::new())
+                (Doing::Close, format!("DELETE /channels/{name}"), String::new())
             }
             _ => {
                 let at = scene.ledger.begin(vec![channel], false, now);
                 self.publishing = Some(at);
                 scene.totals.add("publications", 1);
-                (format!("POST /pub/{name}"), format!("t{at}:"))
+                (Doing::Publish, format!("POST /pub/{name}"), format!("t{at}:"))
             }
         };
-        self.send(&line, &body, scene);
+        self.send((channel, doing), &line, &body, scene);
     }
 
-    fn send(&mut self, line: &str, body: &str, scene: &mut Scene) {
+    fn send(&mut self, (channel, doing): (usize, Doing), line: &str, body: &str, scene: &mut Scene) {
         self.node = scene.some_node();
-        let node = self.node;
+        let (node, begun) = (self.node, scene.now());
+        self.deed = scene.ledger.deeds.len();
+        scene.ledger.deeds.push(Deed { channel, doing, node, begun, answer: None });
         scene.note(&self.name, || format!("-> node-{node} {line} {body}"));
         let fields = if self.publishing.is_some() { "Content-Type: text/plain\r\n" } else { "" };
         let bytes = request(line, fields, body.as_bytes());
@@ -120,6 +128,8 @@ impl Keeper {
             Outcome::Failed(failed) => scene.note(&self.name, || format!("<- node-{node} {failed:?}")),
             Outcome::Answered(response) => {
                 scene.note(&self.name, || format!("<- node-{node} {} {}", response.status, response.text()));
+                let now = scene.now();
+                scene.ledger.deeds[self.deed].answer = Some((now, response.status));
                 if !matches!(response.status, 200 | 201 | 204 | 404 | 410 | 503) {
                     let verdict = Err(format!("status {} to a keeper", response.status));
                     scene.judge::<()>(&self.name, verdict);

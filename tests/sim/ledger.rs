@@ -62,14 +62,39 @@ impl Reader {
     }
 }
 
+/// What was done to a mortal channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Doing {
+    /// Created or renewed for longer than any run takes.
+    Prolong,
+    /// Created or renewed for some seconds.
+    Shorten,
+    Close,
+    Publish,
+}
+
+/// A keeper's deed, and what it was told.
+#[derive(Debug)]
+pub struct Deed {
+    pub channel: usize,
+    pub doing: Doing,
+    pub node: usize,
+    pub begun: Ms,
+    /// When it was answered, and the status; `None` if nobody knows.
+    pub answer: Option<(Ms, u16)>,
+}
+
 /// Everything that clients know.
 #[derive(Debug, Default)]
 pub struct Ledger {
     pub publications: Vec<Publication>,
     pub readers: Vec<Reader>,
     pub by_id: BTreeMap<MessageId, usize>,
+    pub deeds: Vec<Deed>,
     /// Origins whose node crashed.
     pub crashed: BTreeSet<Origin>,
+    /// Those nodes.
+    pub fallen: BTreeSet<usize>,
     by_token: BTreeMap<String, usize>,
 }
 

@@ -333,6 +333,7 @@ impl World {
 
     fn crash(&mut self, node: usize, machine: Machine) {
         self.scene.ledger.crashed.insert(self.hosts[node].origin);
+        self.scene.ledger.fallen.insert(node);
         self.hosts[node].crash(machine, &mut self.scene.net);
         self.debts.retain(|debt| debt.node != node);
     }

@@ -176,7 +176,11 @@ impl MessageQueue {
             Within::Upto { generation, last } if generation == channel.generation => Some(last),
             Within::Upto { .. } => return next,
         };
-        room.give(Piece::Channel(channel_piece(channel, &at.head, now)));
+        let mut piece = channel_piece(channel, &at.head, now);
+        if self.planted.is(Bug::SnapshotForgetsEvicted) {
+            piece.strands.iter_mut().for_each(|strand| strand.evicted_upto = 0);
+        }
+        room.give(Piece::Channel(piece));
         let Some(history) = channel.history() else { return next };
         let mut goes_on = false;
         let mut strands: Vec<&Strand> = history.strands().collect();
