@@ -162,12 +162,12 @@ fn renewals_hold(contents: &[Content], scene: &Scene) -> Result<(), String> {
     if scene.plan.clocks_differ() {
         return Ok(());
     }
-    for channel in scene.plan.steady..scene.plan.channels() {
+    for (channel, content) in contents.iter().enumerate().skip(scene.plan.steady) {
         let deeds = || scene.ledger.deeds.iter().filter(move |deed| deed.channel == channel);
         let lives = deeds().filter(|deed| deed.answer.is_some_and(|answer| answer.1 == 201));
         let lives = lives.filter(|deed| deed.doing != Doing::Publish).count();
         let in_doubt = deeds().any(|deed| deed.answer.is_none() || deed.doing == Doing::Close);
-        if lives != 1 || in_doubt || contents[channel].0 == 200 {
+        if lives != 1 || in_doubt || content.0 == 200 {
             continue;
         }
         let shortened = |deed: &&Deed| deed.doing == Doing::Shorten;
