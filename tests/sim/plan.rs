@@ -1,7 +1,6 @@
 //! What a seed stands for: how many of whom, and what goes wrong when.
 
 use pushup::config::Config;
-use pushup::limits::CLOCK_AHEAD_MS_MAX;
 use pushup::planted::Planted;
 use pushup::shard::Settings;
 
@@ -101,13 +100,6 @@ pub struct Fault {
     pub trouble: Trouble,
 }
 
-impl Fault {
-    /// Whether a node may take what is new for what has expired: its clock is not where the others' are.
-    fn sets_a_clock_far_off(&self) -> bool {
-        matches!(self.trouble, Trouble::Step { ms, .. } if ms.unsigned_abs() > CLOCK_AHEAD_MS_MAX / 2)
-    }
-}
-
 /// All that a seed stands for.
 #[derive(Clone, Debug)]
 pub struct Plan {
@@ -125,8 +117,7 @@ pub struct Plan {
     /// How many look after the mortal channels.
     pub keepers: usize,
     pub faults: Vec<Fault>,
-    /// Caches are so small, times to live so short, or clocks so far off, that messages are dropped;
-    /// but never in silence.
+    /// Caches are so small, or times to live so short, that messages are dropped.
     pub tight: bool,
 }
 
@@ -156,7 +147,6 @@ impl Plan {
         let wall_off_ms = (0..nodes).map(|_| random.between(0, 2 * skew) as i64 - skew as i64).collect();
         let readers = random.between(5, 12);
         let publishers = random.between(1, 3);
-        let faults = if rolling { roll(nodes, &mut random) } else { faults(nodes, heal_ms, &mut random) };
         Plan {
             seed,
             nodes,
@@ -169,8 +159,8 @@ impl Plan {
             readers: (0..readers).map(|_| reader(steady, heal_ms, &mut random)).collect(),
             publishers: (0..publishers).map(|_| publisher(heal_ms, &mut random)).collect(),
             keepers: random.below(3) as usize,
-            tight: tight || faults.iter().any(Fault::sets_a_clock_far_off),
-            faults,
+            faults: if rolling { roll(nodes, &mut random) } else { faults(nodes, heal_ms, &mut random) },
+            tight,
         }
     }
 
