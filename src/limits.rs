@@ -255,10 +255,15 @@ pub const DIAL_MS_MIN: u64 = 200;
 pub const DIAL_MS_MAX: u64 = 5_000;
 /// A peer that should call us is called after this long, in milliseconds.
 pub const DIAL_PATIENCE_MS: u64 = 2_000;
-/// A node that cannot reach those that it was told of begins without them, in milliseconds.
+/// A node that cannot reach all that it was told of, but one that serves, begins without the others
+/// after this long, in milliseconds.
 pub const JOIN_MS: u64 = 3_000;
-/// A node that cannot get what others say that they have serves without it, in milliseconds.
+/// A node that reaches none that serves, or cannot get what they say that they have, serves without
+/// it after this long, in milliseconds.
 pub const JOIN_MS_MAX: u64 = 60_000;
+/// A node that joins counts the time since its last step as this much at most, in milliseconds: it
+/// may have been stopped.
+pub const JOIN_STEP_MS_MAX: u64 = 1_000;
 /// A snapshot of which nothing comes for this long is given up, in milliseconds.
 pub const SNAPSHOT_SILENT_MS: u64 = 5_000;
 /// Pieces of a snapshot are made this many bytes at a time.

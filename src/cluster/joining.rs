@@ -5,7 +5,7 @@
 
 use super::{Cluster, LinkId};
 use crate::cursor::VersionVector;
-use crate::limits::{JOIN_MS, JOIN_MS_MAX};
+use crate::limits::{JOIN_MS, JOIN_MS_MAX, JOIN_STEP_MS_MAX};
 use crate::planted::Bug;
 use crate::time::{Now, Tick};
 
@@ -23,12 +23,21 @@ enum Stage {
 #[derive(Debug)]
 pub(super) struct Joining {
     stage: Stage,
-    began: Tick,
+    /// How long it has been at it, in milliseconds; not the time in which it was stopped, for
+    /// nothing could reach it then.
+    waited_ms: u64,
+    stepped: Tick,
 }
 
 impl Joining {
     pub fn new(alone: bool, now: Tick) -> Joining {
-        Joining { stage: if alone { Stage::Ready } else { Stage::Meeting }, began: now }
+        let stage = if alone { Stage::Ready } else { Stage::Meeting };
+        Joining { stage, waited_ms: 0, stepped: now }
+    }
+
+    fn step(&mut self, now: Tick) {
+        self.waited_ms += now.since_ms(self.stepped).min(JOIN_STEP_MS_MAX);
+        self.stepped = now;
     }
 
     /// Whether it is too early to ask for anything.
@@ -44,14 +53,15 @@ impl Joining {
 impl Cluster {
     /// A step towards being ready.
     pub(super) fn join(&mut self, now: Now) {
+        self.joining.step(now.tick);
         match &self.joining.stage {
             Stage::Ready => {}
             Stage::Meeting => {
-                let met = self.peers().filter(|peer| peer.digested).count();
-                let waited_ms = now.tick.since_ms(self.joining.began);
-                // Alone only after long: perhaps nobody can be reached.
-                let waited = waited_ms >= JOIN_MS && met > 0 || waited_ms >= JOIN_MS_MAX;
-                if met >= self.dialing.seed_count() || waited {
+                let met = || self.peers().filter(|peer| peer.digested);
+                let all = met().count() >= self.dialing.seed_count();
+                // Without one that serves only after long: those that do perhaps cannot be reached.
+                let patience_ms = if met().any(|peer| peer.ready) { JOIN_MS } else { JOIN_MS_MAX };
+                if all || self.joining.waited_ms >= patience_ms {
                     self.begin_catching(now.tick);
                 }
             }
@@ -84,7 +94,7 @@ impl Cluster {
             |origin, seq| self.peers().any(|peer| peer.has.seq(origin).min(seq) > self.have.seq(origin));
         let missing = target.iter().any(|(origin, seq)| to_be_had(origin, seq));
         let alone = !self.peers().any(|peer| peer.digested);
-        if (missing || alone) && now.tick.since_ms(self.joining.began) < JOIN_MS_MAX {
+        if (missing || alone) && self.joining.waited_ms < JOIN_MS_MAX {
             if !self.takes_snapshot() && self.counts.snapshots == 0 {
                 self.ask_furthest(now.tick);
             }

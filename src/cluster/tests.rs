@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::limits::{
-    HANDSHAKE_BYTES_MAX, HANDSHAKE_MS, JOIN_MS_MAX, LINK_ENDING_MS, LINK_OUTPUT_BYTES, LINKS_UNPROVEN_MAX,
+    HANDSHAKE_BYTES_MAX, HANDSHAKE_MS, JOIN_MS, JOIN_MS_MAX, LINK_ENDING_MS, LINK_OUTPUT_BYTES, LINKS_UNPROVEN_MAX,
     PULL_MS, SEQ_MAX,
 };
 use crate::time::Timestamp;
@@ -311,6 +311,33 @@ fn a_node_that_reaches_nobody_begins_alone() {
     let mut mesh = Mesh { nodes: vec![Node::new(setup(0, &[5]), now)], pipes: Vec::new(), now };
     mesh.run(JOIN_MS_MAX - 100);
     assert!(!mesh.nodes[0].cluster.is_ready());
+    mesh.run(1_000);
+    assert!(mesh.nodes[0].cluster.is_ready());
+}
+
+#[test]
+fn the_time_in_which_a_node_was_stopped_is_not_time_that_it_waited() {
+    let now = Now { wall: Timestamp(1_000_000), tick: Tick(0) };
+    let mut mesh = Mesh { nodes: vec![Node::new(setup(0, &[5]), now)], pipes: Vec::new(), now };
+    mesh.run(100);
+    mesh.now = mesh.now.plus_ms(JOIN_MS_MAX);
+    mesh.run(JOIN_MS);
+    assert!(!mesh.nodes[0].cluster.is_ready());
+}
+
+/// The one that has something perhaps cannot be reached; three that begin together need not wait.
+#[test]
+fn those_who_only_meet_others_that_are_new_wait_long() {
+    let now = Now { wall: Timestamp(1_000_000), tick: Tick(0) };
+    let node = |at, peers: &[usize]| Node::new(setup(at, peers), now);
+    let nodes = vec![node(0, &[1, 5]), node(1, &[0, 5])];
+    let mut mesh = Mesh { nodes, pipes: Vec::new(), now };
+    mesh.run(JOIN_MS_MAX - 1_000);
+    assert!(mesh.nodes.iter().all(|node| !node.cluster.is_ready()));
+    mesh.nodes.push(Node::new(setup(2, &[]), mesh.now));
+    mesh.nodes.push(Node::new(setup(3, &[2, 5]), mesh.now));
+    mesh.run(JOIN_MS + 500);
+    assert!(mesh.nodes[3].cluster.is_ready(), "it met one that serves");
     mesh.run(1_000);
     assert!(mesh.nodes[0].cluster.is_ready());
 }

@@ -157,10 +157,14 @@ fn a_datagram_from_a_stranger_does_no_harm() {
 }
 
 #[test]
-fn with_peers_that_are_not_there_it_serves_and_rests() {
+fn with_peers_that_are_not_there_it_waits_and_rests() {
     let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
     let node = start(&["--peer", &gone, "--peer", "127.0.0.1:1"]);
-    assert_serves(&node);
+    // Alive, but not one that a proxy should send anybody to.
+    assert_eq!(node.subscriber().get("/livez").status, 200);
+    assert_eq!(node.subscriber().get("/healthz").status, 503);
+    let refused = node.subscriber().get("/sub/a");
+    assert_eq!((refused.status, refused.field("Retry-After")), (503, Some("2")));
     let used = ticks_in_a_second(&node);
     assert!(used < 20, "{used} hundredths of a second of CPU time in one");
     let began = Instant::now();
