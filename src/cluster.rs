@@ -233,16 +233,6 @@ impl Cluster {
         self.is_live(origin) && !self.setup.planted.is(Bug::ResetInDoubt)
     }
 
-    /// Whether all members are linked and nothing that they have is missing here, so that what is
-    /// unknown here is unknown everywhere.
-    pub fn is_whole(&self) -> bool {
-        let linked = |node: &NodeId| self.peers().any(|peer| peer.hello.node == *node && peer.digested);
-        self.is_ready()
-            && self.members.iter().all(|member| linked(&member.node))
-            && self.dialing.seed_count() <= self.peers().count()
-            && self.peers().all(|peer| peer.has.iter().all(|(origin, seq)| self.have.seq(origin) >= seq))
-    }
-
     /// Forgets origins of which nothing is known to the node any more.
     pub fn keep_origins(&mut self, keeps: impl Fn(Origin) -> bool) {
         let gone: Vec<Origin> =

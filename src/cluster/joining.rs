@@ -5,6 +5,7 @@
 
 use super::{Cluster, LinkId};
 use crate::cursor::VersionVector;
+use crate::ids::NodeId;
 use crate::limits::{JOIN_MS, JOIN_MS_MAX, JOIN_STEP_MS_MAX};
 use crate::planted::Bug;
 use crate::time::{Now, Tick};
@@ -23,20 +24,23 @@ enum Stage {
 #[derive(Debug)]
 pub(super) struct Joining {
     stage: Stage,
-    /// How long it has been at it, in milliseconds; not the time in which it was stopped, for
-    /// nothing could reach it then.
+    /// How long it has been at it, and how long it has been ready since, in milliseconds; without the
+    /// time in which it was stopped, for nothing could reach it then.
     waited_ms: u64,
+    ready_ms: u64,
     stepped: Tick,
 }
 
 impl Joining {
     pub fn new(alone: bool, now: Tick) -> Joining {
         let stage = if alone { Stage::Ready } else { Stage::Meeting };
-        Joining { stage, waited_ms: 0, stepped: now }
+        Joining { stage, waited_ms: 0, ready_ms: 0, stepped: now }
     }
 
     fn step(&mut self, now: Tick) {
-        self.waited_ms += now.since_ms(self.stepped).min(JOIN_STEP_MS_MAX);
+        let passed_ms = now.since_ms(self.stepped).min(JOIN_STEP_MS_MAX);
+        let counted = if self.is_ready() { &mut self.ready_ms } else { &mut self.waited_ms };
+        *counted = counted.saturating_add(passed_ms);
         self.stepped = now;
     }
 
@@ -51,6 +55,20 @@ impl Joining {
 }
 
 impl Cluster {
+    /// Whether an origin of which nothing is known here is unknown everywhere: all members are
+    /// linked and nothing that they have is missing, after a time in which gossip tells of all
+    /// members; or it has been waited for long enough.
+    pub fn is_settled(&self) -> bool {
+        let linked = |node: &NodeId| self.peers().any(|peer| peer.hello.node == *node && peer.digested);
+        let is_whole = || {
+            self.members.iter().all(|member| linked(&member.node))
+                && self.dialing.seed_count() <= self.peers().count()
+                && self.peers().all(|peer| peer.has.iter().all(|(origin, seq)| self.have.seq(origin) >= seq))
+        };
+        let ready_ms = self.joining.ready_ms;
+        ready_ms >= JOIN_MS_MAX || ready_ms >= JOIN_MS && is_whole()
+    }
+
     /// A step towards being ready.
     pub(super) fn join(&mut self, now: Now) {
         self.joining.step(now.tick);

@@ -155,9 +155,9 @@ impl Shard {
         self.links.as_ref().is_some_and(|links| links.cluster.expects(origin))
     }
 
-    /// Whether what is unknown here is unknown everywhere.
-    pub(super) fn knows_all(&self) -> bool {
-        self.links.as_ref().is_none_or(|links| links.cluster.is_whole())
+    /// Whether an origin of which nothing is known here is unknown everywhere.
+    pub(super) fn is_settled(&self) -> bool {
+        self.links.as_ref().is_none_or(|links| links.cluster.is_settled())
     }
 }
 

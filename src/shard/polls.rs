@@ -95,7 +95,7 @@ impl Shard {
         let targets = self.find_targets(index, &poll);
         let names: SmallVec<[&str; 1]> = targets.iter().map(|target| target.name).collect();
         let closed = self.check_targets(&targets)?;
-        let start = self.start_of(&poll.after);
+        let start = self.start_of(&poll.after)?;
         let reading = self.read_for(&targets, &start, &poll, now);
         let notices = Notices { gap: reading.gap, reset: start.reset, closed: &closed };
         let news = is_news(&reading, start.after.as_ref()) || start.reset || !closed.is_empty();
@@ -143,21 +143,26 @@ impl Shard {
     }
 
     /// From where a poll is to be served.
-    fn start_of(&self, after: &After) -> Start {
+    fn start_of(&self, after: &After) -> Result<Start, Refused> {
         let cursor = match after {
-            After::Beginning => return Start { after: None, reset: false },
-            After::Present => return Start { after: Some(self.queue.head().clone()), reset: false },
+            After::Beginning => return Ok(Start { after: None, reset: false }),
+            After::Present => {
+                return Ok(Start { after: Some(self.queue.head().clone()), reset: false });
+            }
             After::Cursor(cursor) => cursor,
         };
         let (head, own) = (self.queue.head(), self.queue.origin());
-        let known = cursor.seen.iter().any(|(origin, _)| origin == own || self.queue.known(origin) > 0);
         // What another node gave out a moment ago may not have come here yet.
-        let lost = !known && self.knows_all() && !cursor.seen.iter().any(|(origin, _)| self.expects(origin));
+        let is_known = |origin| origin == own || self.queue.known(origin) > 0 || self.expects(origin);
+        let lost = !cursor.seen.is_empty() && !cursor.seen.iter().any(|(origin, _)| is_known(origin));
         let forged = cursor.seen.seq(own) > head.seq(own);
-        if cursor.tag != self.settings.tag || forged || lost && !cursor.seen.is_empty() {
-            Start { after: None, reset: true }
+        if cursor.tag != self.settings.tag || forged || lost && self.is_settled() {
+            Ok(Start { after: None, reset: true })
+        } else if lost {
+            let what = "This node has not heard yet of the nodes that the cursor names.";
+            Err(Refused::because(Refusal::Overloaded, what))
         } else {
-            Start { after: Some(cursor.seen.clone()), reset: false }
+            Ok(Start { after: Some(cursor.seen.clone()), reset: false })
         }
     }
 

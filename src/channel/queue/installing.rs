@@ -14,7 +14,7 @@ use crate::channel::idempotency::First;
 use crate::channel::message::Message;
 use crate::channel::snapshot::{ChannelPiece, Piece, TombstonePiece};
 use crate::cursor::VersionVector;
-use crate::ids::{ChannelName, MessageId};
+use crate::ids::{ChannelName, MessageId, Origin};
 use crate::limits::{IDEMPOTENCY_MS, TOMBSTONE_MS};
 use crate::planted::Bug;
 use crate::time::{Now, Tick, Timestamp};
@@ -223,25 +223,26 @@ impl MessageQueue {
     /// Puts those messages into their channels that were not applied here, the oldest first; each is one
     /// in memory, in however many channels it stands.
     fn install_messages(&mut self, staged: &Staged, own: &VersionVector, now: Now) {
+        let times = times_in_order(&staged.messages);
         let mut puts = Vec::new();
         for channel in &staged.channels {
             let Some(ix) = self.installed(&channel.piece) else { continue };
             let repeats = self.planted.is(Bug::SnapshotRepeats);
             let is_new = |id: &&MessageId| staged.head.covers(**id) && (repeats || !own.covers(**id));
             for id in channel.messages.iter().filter(is_new) {
-                puts.extend(staged.messages.get(id).map(|(time, _)| (*time, *id, ix)));
+                puts.extend(times.get(id).map(|time| (*time, *id, ix)));
             }
         }
         puts.sort_unstable();
         let mut messages: HashMap<MessageId, Arc<Message>> = HashMap::new();
-        for (time, id, ix) in puts {
-            let Some((_, published)) = staged.messages.get(&id) else { continue };
-            let message = messages.entry(id).or_insert_with(|| Arc::new(installed(id, time, published, now)));
+        for (_, id, ix) in puts {
+            let Some((time, published)) = staged.messages.get(&id) else { continue };
+            let message = messages.entry(id).or_insert_with(|| Arc::new(installed(id, *time, published, now)));
             if self.was_put(ix, id) && !self.planted.is(Bug::SnapshotRepeats) {
                 continue;
             }
             let message = message.clone();
-            self.hear_time(time, now.wall);
+            self.hear_time(*time, now.wall);
             self.retirement.hear(id.origin, message.expires);
             let expires = self.channels.get(ix.0 as usize).map(|channel| channel.expires);
             self.put(ix, message, now.tick);
@@ -314,6 +315,18 @@ impl MessageQueue {
             }
         }
     }
+}
+
+/// By what time messages are sorted: never against the order of their origin's log, even if another
+/// node sent times that are.
+fn times_in_order(messages: &BTreeMap<MessageId, (Timestamp, Published)>) -> HashMap<MessageId, Timestamp> {
+    let mut latest = (Origin(0), Timestamp(0));
+    let in_order = messages.iter().map(|(id, (time, _))| {
+        let before = if latest.0 == id.origin { latest.1 } else { Timestamp(0) };
+        latest = (id.origin, before.max(*time));
+        (*id, latest.1)
+    });
+    in_order.collect()
 }
 
 fn installed(id: MessageId, time: Timestamp, published: &Published, now: Now) -> Message {

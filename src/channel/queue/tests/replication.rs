@@ -3,6 +3,7 @@
 
 use super::*;
 use crate::channel::entry::Deed;
+use crate::channel::snapshot::Piece;
 use crate::limits::{CLOCK_AHEAD_MS_MAX, ORIGIN_KEPT_MS, RETIRED_ORIGINS_MAX, RETIREMENTS_MAX};
 
 const OTHER: Origin = Origin(6);
@@ -292,7 +293,7 @@ fn a_snapshot_is_bounded_ordered_and_whole_or_not_at_all() {
     let (mut at, mut pieces) = (there.snapshot(), Vec::new());
     there.next_pieces(&mut at, usize::MAX, START, &mut pieces);
     let all: usize = pieces.iter().map(|piece| piece.bytes()).sum();
-    let stage = |pieces: &[crate::channel::snapshot::Piece], bytes_max: usize| {
+    let stage = |pieces: &[Piece], bytes_max: usize| {
         let mut staged = Staged::default();
         let added: Result<Vec<()>, Unfit> =
             pieces.iter().map(|piece| staged.add(piece.clone(), bytes_max)).collect();
@@ -306,6 +307,25 @@ fn a_snapshot_is_bounded_ordered_and_whole_or_not_at_all() {
     assert!(here.head().is_empty() && here.channel_count() == 0);
     assert!(here.install(stage(&pieces, all).unwrap(), START));
     assert_eq!(here.channel_count(), 1);
+}
+
+/// Times of another node's are only as good as that node; the order within an origin is its log's.
+#[test]
+fn a_snapshot_whose_times_contradict_its_order_loses_nothing() {
+    let mut there = replicated(OTHER);
+    (0..3).for_each(|_| drop(publish(&mut there, "a", START)));
+    let (mut at, mut pieces, mut staged) = (there.snapshot(), Vec::new(), Staged::default());
+    there.next_pieces(&mut at, usize::MAX, START, &mut pieces);
+    for mut piece in pieces {
+        if let Piece::Message(entry) = &mut piece {
+            entry.time = Timestamp(START.wall.0 - entry.id.seq);
+        }
+        staged.add(piece, usize::MAX).unwrap();
+    }
+    let mut here = replicated(ORIGIN);
+    assert!(here.install(staged, START));
+    let ids = read_after(&here, "a", &VersionVector::default(), START).0;
+    assert_eq!(ids.iter().map(|id| id.seq).collect::<Vec<_>>(), [1, 2, 3]);
 }
 
 // -- Dead origins ----------------------------------------------------------------------------

@@ -1,7 +1,10 @@
 //! Where a poll begins and where it ends: cursors, time ranges, limits, gaps.
 
 use super::*;
+use crate::cluster::Setup;
 use crate::cursor::{Cursor, VersionVector};
+use crate::limits::JOIN_MS;
+use crate::planted::Planted;
 
 /// A cursor of this cluster, or of another.
 fn cursor(cluster: &str, entries: &[(Origin, u64)]) -> String {
@@ -220,6 +223,31 @@ fn a_cursor_of_another_cluster_or_life_is_reset_not_refused() {
         assert!(!world.get(&format!("/sub/news?timeout=0&after={good}")).answer().reset);
     }
     world.finish();
+}
+
+/// In a cluster that is just coming together a cursor may name nodes that this one has yet to meet.
+#[test]
+fn a_cursor_of_unknown_nodes_is_reset_only_after_all_could_be_met() {
+    let mut world = World::new();
+    let setup = Setup {
+        node: "here".parse().unwrap(),
+        origin: ORIGIN,
+        address: "127.0.0.1:9".parse().unwrap(),
+        peers: Vec::new(),
+        cluster_name: Config::default().cluster_name,
+        key: Vec::new(),
+        seed: 1,
+        log_bytes_max: 1_000,
+        planted: Planted::default(),
+    };
+    world.shard.join_cluster(setup, world.now);
+    world.publish("news", "one");
+    let poll = format!("/sub/news?after={}", cursor(&Config::default().cluster_name, &[(Origin(99), 1)]));
+    let refused = world.get(&poll);
+    assert_eq!((refused.status, refused.field("retry-after")), (503, Some("2")));
+    world.advance(JOIN_MS + 100);
+    let answer = world.get(&poll).answer();
+    assert_eq!((answer.reset, answer.texts()), (true, vec!["one"]));
 }
 
 #[test]
