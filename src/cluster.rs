@@ -39,6 +39,7 @@ use crate::cursor::VersionVector;
 use crate::ids::{MessageId, NodeId, Origin};
 use crate::limits::{CLUSTER_STEP_MS, LINK_SILENT_MS};
 use crate::planted::{Bug, Planted};
+use crate::random::Random;
 use crate::time::{Now, Tick};
 
 /// Who a node is, and whom it starts from.
@@ -132,7 +133,7 @@ pub struct Cluster {
     members: Members,
     events: VecDeque<Event>,
     counts: Counts,
-    random: u64,
+    random: Random,
     next_step: Tick,
     /// When a refused peer was last logged.
     warned: Option<Tick>,
@@ -159,7 +160,7 @@ impl Cluster {
             members: Members::new(&setup, now),
             events: VecDeque::new(),
             counts: Counts::default(),
-            random: setup.seed,
+            random: Random::new(setup.seed),
             next_step: now.tick,
             warned: None,
             setup,
