@@ -229,7 +229,11 @@ impl MessageQueue {
     ) -> Result<ChannelIx, Excluded> {
         let ix = match self.find(name.as_str()) {
             Lookup::Open(ix) => ix,
-            Lookup::Closed => return self.admit_closed(name, life, time, birth, now),
+            Lookup::Closed => {
+                let stone = self.tombstones.find(name.as_str());
+                let birth = stone.and_then(|stone| stone.rebirth(life, time, birth)).ok_or(Excluded::Over)?;
+                return self.begin(name, life, birth, now);
+            }
             Lookup::Unknown => return self.begin(name, life, birth, now),
         };
         let channel = &mut self.channels[ix.0 as usize];
@@ -247,25 +251,6 @@ impl MessageQueue {
         let (_, held) = self.dismiss(ix);
         self.forget(held.into_iter());
         self.begin(name, life, birth, now)
-    }
-
-    fn admit_closed(
-        &mut self,
-        name: &ChannelName,
-        life: Generation,
-        time: Timestamp,
-        birth: Birth,
-        now: Tick,
-    ) -> Result<ChannelIx, Excluded> {
-        let Some(stone) = self.tombstones.find(name.as_str()) else { return Err(Excluded::Over) };
-        let begins = life > stone.life || stone.has_lapsed(time);
-        let revives = life == stone.life && stone.expired.is_some_and(|touched| touched < time);
-        match (begins, revives) {
-            (true, _) => self.begin(name, life, birth, now),
-            // Only what was created expires.
-            (false, true) => self.begin(name, life, Birth::Created, now),
-            (false, false) => Err(Excluded::Over),
-        }
     }
 
     /// Opens a channel for an entry.
