@@ -25,8 +25,6 @@ pub enum Applied {
     OutOfTurn,
     /// A message.
     Message(Fates),
-    /// A message with the Idempotency-Key of another that was published at the same time: dropped.
-    Repetition,
     /// A channel's life changed.
     Changed,
     /// Nothing changed: something happened that makes it void.
@@ -149,7 +147,7 @@ impl MessageQueue {
         if let Some(key) = idempotency_key.filter(|_| !self.planted.is(Bug::KeyNotReplicated)) {
             let first = self.idempotency.first(&key, now.tick);
             if self.planted.is(Bug::RepetitionDropped) && first.is_some_and(|first| first.id != id) {
-                return Applied::Repetition;
+                return Applied::Void;
             }
             if first.is_none() {
                 self.idempotency.remember(key, First { id, time }, now.tick);
