@@ -27,7 +27,7 @@ pub enum Applied {
     Message(Fates),
     /// A channel's life changed.
     Changed,
-    /// Nothing changed: something happened that makes it void.
+    /// No channel changed: something happened that makes it void, or it concerns none.
     Void,
     /// There is no room for another channel.
     NoRoom,
@@ -132,6 +132,7 @@ impl MessageQueue {
                 let stone = Tombstone { life: generation, closed: time, expired, held: Vec::new() };
                 self.apply_end(name, stone, now.tick)
             }
+            Deed::Mark => Applied::Void,
         }
     }
 
@@ -269,10 +270,6 @@ impl MessageQueue {
 
     /// A channel was closed elsewhere, by a publisher or because it was inactive.
     pub(super) fn apply_end(&mut self, name: ChannelName, stone: Tombstone, now: Tick) -> Applied {
-        if stone.life == 0 {
-            // No channel is meant: the entry marks a moment of its log.
-            return Applied::Void;
-        }
         match self.find(name.as_str()) {
             Lookup::Open(ix) if self.outlives(ix, &stone) => {
                 let channel = &mut self.channels[ix.0 as usize];

@@ -93,6 +93,7 @@ const TOKENS: &[&[u8]] = &[
     b" ",
     b"\n",
     b"\"do\":\"close\",",
+    b"\"do\":\"mark\",",
     b"\"seq\":1,",
     b"\"form\":\"json\",",
     b"\"key\":\"k\",",
