@@ -6,8 +6,9 @@
 //!
 //! Pure: bytes, the fates of connections and `now` in; bytes and [`Event`]s out. Knows no channel:
 //! an entry is a numbered frame here. In reading order: [`handshake`] lets a peer in, a `link` is
-//! one connection, `log` keeps what was said, `replication` sees to it that nothing is missing,
-//! `joining` says when a node may serve, `dialing` whom to connect to, [`members`] who there is.
+//! one connection, `linking` leads links from their first byte to their end, `log` keeps what was said,
+//! `replication` sees to it that nothing is missing, `joining` says when a node may serve, `dialing` whom
+//! to connect to, [`members`] who there is, [`view`] what an operator is shown of it all.
 //!
 //! Invariant: [`Cluster::have`] covers exactly the entries that were handed out as events, of each
 //! origin in order and without a hole.
@@ -207,8 +208,11 @@ impl Cluster {
 
     /// Whether a link stands.
     pub fn is_up(&self, id: LinkId) -> bool {
-        let link = self.links.get(id.index as usize).filter(|link| link.generation == id.generation);
-        link.and_then(Link::peer).is_some()
+        self.peer(id).is_some()
+    }
+
+    fn peer(&self, id: LinkId) -> Option<&Peer> {
+        self.links.get(id.index as usize).filter(|link| link.generation == id.generation)?.peer()
     }
 
     /// How many other nodes make a majority together with this one. Nodes that are down count,
@@ -347,8 +351,7 @@ impl Cluster {
 
     /// Whether a link that is sent a snapshot has room for more of it.
     pub fn wants_pieces(&self, id: LinkId) -> bool {
-        let link = self.links.get(id.index as usize).filter(|link| link.generation == id.generation);
-        link.and_then(Link::peer).is_some_and(|peer| peer.pieces.is_empty())
+        self.peer(id).is_some_and(|peer| peer.pieces.is_empty())
     }
 
     /// Pieces of a snapshot for a link; `last` with the end.
