@@ -17,6 +17,11 @@ impl Random {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         mix(self.0)
     }
+
+    /// A number that is the same until the next one is asked for: sets this sequence's owner apart from others.
+    pub const fn salt(&self) -> u64 {
+        self.0
+    }
 }
 
 /// The finaliser by itself: every bit of the number counts for every bit of the result, and no two numbers

@@ -86,7 +86,7 @@ impl Cluster {
                 self.dialing.lost(peer.hello.address, now.tick);
             }
             Phase::Shaking(_) | Phase::Dialing if link.role == Role::Dialer => {
-                self.dialing.failed(link.address, now.tick, self.random.next_u64());
+                self.dialing.failed(link.address, now.tick, self.random.salt());
             }
             _ => {}
         }
