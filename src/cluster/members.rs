@@ -146,11 +146,6 @@ impl Members {
         self.table.iter()
     }
 
-    /// Rises whenever [`Members::iter`] would give something else than before.
-    pub fn version(&self) -> u64 {
-        self.table.version()
-    }
-
     /// This node's place in the order in which the living nodes look after a channel: 0 is its home.
     pub fn rank(&self, name: &str) -> usize {
         let living = self.iter().filter(|member| member.state != MemberState::Down);

@@ -94,16 +94,6 @@ impl Cluster {
         self.peers().count()
     }
 
-    /// Other nodes that are known.
-    pub fn member_count(&self) -> usize {
-        self.members.iter().count()
-    }
-
-    /// What the logs take, in bytes.
-    pub fn log_bytes(&self) -> usize {
-        self.logs.bytes()
-    }
-
     /// How many entries of ours it lacks, and how many it has that we lack.
     fn lag(&self, peer: &Peer) -> (u64, u64) {
         let own = self.setup.origin;

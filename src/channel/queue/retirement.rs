@@ -204,12 +204,10 @@ impl MessageQueue {
         }
     }
 
-    /// Writes an entry that concerns no channel, so that cursors from before can be told from later ones.
+    /// Marks this moment of the log.
     fn mark(&mut self, now: Now) {
         let (id, time) = self.number(now.wall);
-        if let Ok(name) = "-".parse() {
-            self.record(id, time, || Deed::Close { name, generation: 0 });
-        }
+        self.record(id, time, || Deed::Mark);
     }
 
     /// Retires origins that were found dead when `at` had been applied of the others.
