@@ -8,6 +8,7 @@ pub mod error;
 pub mod ids;
 pub mod limits;
 pub mod planted;
+pub mod sorted;
 pub mod time;
 
 // 2: what several of the rows below need and none owns.
