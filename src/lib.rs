@@ -9,6 +9,7 @@ pub mod ids;
 pub mod limits;
 pub mod planted;
 pub mod random;
+pub mod sorted;
 pub mod time;
 
 // 2: what several of the rows below need and none owns.

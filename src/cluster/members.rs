@@ -20,7 +20,6 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::num::{NonZeroU8, NonZeroUsize};
 use std::time::Duration;
@@ -41,6 +40,7 @@ use crate::limits::{
     LEAVE_TOLD_MAX, MEMBERS_MAX, PROBE_ANSWER_MS, PROBE_HELPERS, PROBE_MS, RENEW_MS_MIN, SEEK_CALLS_MAX,
     SEEK_MS, SEEKS_WHEN_SETTLED, SUSPECT_MS,
 };
+use crate::sorted::SortedMap;
 use crate::time::{Now, Tick};
 
 /// What the cluster thinks of a node.
@@ -327,8 +327,9 @@ impl Members {
         }
         let seeds = self.seeds.iter().copied();
         if !self.outbox.is_connected() {
-            let known: BTreeSet<SocketAddr> = seeds.chain(self.table.missed()).collect();
-            self.call(known.into_iter().collect(), SEEK_CALLS_MAX);
+            let mut known = SortedMap::default();
+            seeds.chain(self.table.missed()).for_each(|address| known.insert(address, address));
+            self.call(known.into_values().collect(), SEEK_CALLS_MAX);
         } else if self.sought.is_multiple_of(SEEKS_WHEN_SETTLED) {
             let missing = seeds.filter(|seed| !self.is_living(*seed)).collect();
             self.call(missing, 1);

@@ -1,12 +1,12 @@
 //! What an operator is shown of the cluster.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use super::link::Peer;
 use super::members::MemberState;
 use super::{Cluster, Setup};
 use crate::ids::{NodeId, Origin};
+use crate::sorted::SortedMap;
 
 /// Another node, as this one sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,7 +60,7 @@ impl Cluster {
     /// What an operator is shown.
     pub fn view(&self) -> View {
         let Setup { cluster_name, node, origin, address, .. } = self.setup.clone();
-        let mut members: BTreeMap<NodeId, MemberView> = BTreeMap::new();
+        let mut members = SortedMap::default();
         for member in self.members.iter() {
             let mut view = blank(member.node.clone(), member.address, member.origin);
             view.state = Some(member.state);
@@ -70,7 +70,7 @@ impl Cluster {
             let Some(peer) = link.peer() else { continue };
             let hello = &peer.hello;
             let fresh = || blank(hello.node.clone(), hello.address, hello.origin);
-            let view = members.entry(hello.node.clone()).or_insert_with(fresh);
+            let view = members.get_or_insert_with(hello.node.clone(), fresh);
             view.linked = true;
             view.ready = peer.ready;
             (view.lacks, view.ahead) = self.lag(peer);
