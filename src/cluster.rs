@@ -111,7 +111,7 @@ pub struct Counts {
     pub snapshots: u64,
     /// Links that stood.
     pub links: u64,
-    /// Peers that were refused.
+    /// Peers and datagrams that were refused.
     pub refused: u64,
 }
 
@@ -252,11 +252,6 @@ impl Cluster {
         self.logs.bytes() + self.replication.bytes() + self.links.iter().map(link).sum::<usize>()
     }
 
-    /// What is counted.
-    pub fn counts(&self) -> Counts {
-        self.counts
-    }
-
     /// This node's rank among the live members for a channel's name; 0 is the channel's home.
     pub fn rank(&self, name: &str) -> usize {
         self.members.rank(name)
@@ -355,7 +350,11 @@ impl Cluster {
 
     /// A datagram came.
     pub fn handle_datagram(&mut self, from: SocketAddr, bytes: &[u8], now: Now) {
+        let before = self.members.rejected();
         self.members.handle_datagram(from, bytes, now.tick);
+        if let Some((_, why)) = self.members.last_rejected().filter(|_| self.members.rejected() > before) {
+            self.refuse(from, &why, now.tick);
+        }
     }
 
     /// The next datagram to send.

@@ -20,6 +20,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::num::{NonZeroU8, NonZeroUsize};
 use std::time::Duration;
@@ -76,6 +77,16 @@ pub enum Rejection {
     Malformed,
     /// It names a new node and there are [`MEMBERS_MAX`] already.
     TooMany,
+}
+
+impl fmt::Display for Rejection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Rejection::Unsealed => "a datagram that is not of this cluster",
+            Rejection::Malformed => "a datagram that is not understood",
+            Rejection::TooMany => "a datagram that names one node too many",
+        })
+    }
 }
 
 type Swim = Foca<Identity, Codec, Xoshiro256PlusPlus, NoCustomBroadcast>;

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use super::link::Peer;
 use super::members::MemberState;
-use super::{Cluster, Setup};
+use super::{Cluster, Counts, Setup};
 use crate::ids::{NodeId, Origin};
 use crate::sorted::SortedMap;
 
@@ -54,6 +54,8 @@ pub struct View {
     pub log_entries: usize,
     /// What these take, in bytes.
     pub log_bytes: usize,
+    /// What was counted since the start.
+    pub counts: Counts,
 }
 
 impl Cluster {
@@ -86,6 +88,7 @@ impl Cluster {
             origins: self.have.len(),
             log_entries: self.logs.len(),
             log_bytes: self.logs.bytes(),
+            counts: self.counts,
         }
     }
 
