@@ -6,8 +6,9 @@
 //!
 //! Pure: bytes, the fates of connections and `now` in; bytes and [`Event`]s out. Knows no channel:
 //! an entry is a numbered frame here. In reading order: [`handshake`] lets a peer in, a `link` is
-//! one connection, `log` keeps what was said, `replication` sees to it that nothing is missing,
-//! `joining` says when a node may serve, `dialing` whom to connect to, [`members`] who there is.
+//! one connection, `linking` leads links from their first byte to their end, `log` keeps what was said,
+//! `replication` sees to it that nothing is missing, `joining` says when a node may serve, `dialing` whom
+//! to connect to, [`members`] who there is, [`view`] what an operator is shown of it all.
 //!
 //! Invariant: [`Cluster::have`] covers exactly the entries that were handed out as events, of each
 //! origin in order and without a hole.
@@ -39,6 +40,7 @@ use crate::cursor::VersionVector;
 use crate::ids::{MessageId, NodeId, Origin};
 use crate::limits::{CLUSTER_STEP_MS, LINK_SILENT_MS};
 use crate::planted::{Bug, Planted};
+use crate::random::Random;
 use crate::time::{Now, Tick};
 
 /// Who a node is, and whom it starts from.
@@ -109,7 +111,7 @@ pub struct Counts {
     pub snapshots: u64,
     /// Links that stood.
     pub links: u64,
-    /// Peers that were refused.
+    /// Peers and datagrams that were refused.
     pub refused: u64,
 }
 
@@ -132,7 +134,7 @@ pub struct Cluster {
     members: Members,
     events: VecDeque<Event>,
     counts: Counts,
-    random: u64,
+    random: Random,
     next_step: Tick,
     /// When a refused peer was last logged.
     warned: Option<Tick>,
@@ -159,7 +161,7 @@ impl Cluster {
             members: Members::new(&setup, now),
             events: VecDeque::new(),
             counts: Counts::default(),
-            random: setup.seed,
+            random: Random::new(setup.seed),
             next_step: now.tick,
             warned: None,
             setup,
@@ -206,8 +208,11 @@ impl Cluster {
 
     /// Whether a link stands.
     pub fn is_up(&self, id: LinkId) -> bool {
-        let link = self.links.get(id.index as usize).filter(|link| link.generation == id.generation);
-        link.and_then(Link::peer).is_some()
+        self.peer(id).is_some()
+    }
+
+    fn peer(&self, id: LinkId) -> Option<&Peer> {
+        self.links.get(id.index as usize).filter(|link| link.generation == id.generation)?.peer()
     }
 
     /// How many other nodes make a majority together with this one. Nodes that are down count,
@@ -245,11 +250,6 @@ impl Cluster {
     pub fn bytes(&self) -> usize {
         let link = |(_, link): (usize, &Link)| link.inbox.capacity() + link.out.capacity();
         self.logs.bytes() + self.replication.bytes() + self.links.iter().map(link).sum::<usize>()
-    }
-
-    /// What is counted.
-    pub fn counts(&self) -> Counts {
-        self.counts
     }
 
     /// This node's rank among the live members for a channel's name; 0 is the channel's home.
@@ -336,8 +336,7 @@ impl Cluster {
 
     /// Whether a link that is sent a snapshot has room for more of it.
     pub fn wants_pieces(&self, id: LinkId) -> bool {
-        let link = self.links.get(id.index as usize).filter(|link| link.generation == id.generation);
-        link.and_then(Link::peer).is_some_and(|peer| peer.pieces.is_empty())
+        self.peer(id).is_some_and(|peer| peer.pieces.is_empty())
     }
 
     /// Pieces of a snapshot for a link; `last` with the end.
@@ -351,7 +350,11 @@ impl Cluster {
 
     /// A datagram came.
     pub fn handle_datagram(&mut self, from: SocketAddr, bytes: &[u8], now: Now) {
+        let before = self.members.rejected();
         self.members.handle_datagram(from, bytes, now.tick);
+        if let Some((_, why)) = self.members.last_rejected().filter(|_| self.members.rejected() > before) {
+            self.refuse(from, &why, now.tick);
+        }
     }
 
     /// The next datagram to send.

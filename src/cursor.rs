@@ -23,7 +23,7 @@ const VERSION: u8 = 1;
 ///
 /// Nearly every vector has one origin; that one needs no heap, so that the reading and
 /// writing of a poll's cursor allocates nothing.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub struct VersionVector {
     /// The lowest origin; seq 0 when nothing was examined of any.
     first: Entry,
@@ -32,6 +32,19 @@ pub struct VersionVector {
 }
 
 type Entry = (Origin, u64);
+
+impl Clone for VersionVector {
+    fn clone(&self) -> VersionVector {
+        VersionVector { first: self.first, rest: self.rest.clone() }
+    }
+
+    /// Keeps its allocation, where a derived one would make another: at each delivery and each DIGEST a
+    /// vector is set to what was applied.
+    fn clone_from(&mut self, other: &VersionVector) {
+        self.first = other.first;
+        self.rest.clone_from(&other.rest);
+    }
+}
 
 impl VersionVector {
     /// The highest entry examined of `origin`, 0 if none.
@@ -261,6 +274,18 @@ mod tests {
         assert_eq!(seen.seq(Origin(1)), 0);
         assert!(seen.covers(MessageId { origin: Origin(2), seq: 5 }));
         assert!(!seen.covers(MessageId { origin: Origin(2), seq: 6 }));
+    }
+
+    #[test]
+    fn a_vector_that_is_set_to_another_keeps_its_allocation() {
+        let vector = |entries| cursor(0, entries).seen;
+        let mut seen = vector(&[(1, 1), (2, 2), (3, 3)]);
+        let place = seen.rest.as_ptr();
+        for other in [vector(&[(4, 4), (5, 5), (6, 6)]), vector(&[(7, 7)]), vector(&[(8, 8), (9, 9)])] {
+            seen.clone_from(&other);
+            assert_eq!(seen, other);
+            assert_eq!(seen.rest.as_ptr(), place);
+        }
     }
 
     #[test]

@@ -9,6 +9,8 @@ pub mod ids;
 pub mod limits;
 pub mod mailbox;
 pub mod planted;
+pub mod random;
+pub mod sorted;
 pub mod time;
 
 /// What threads share with each other; a test of their interleavings puts its own in their place.

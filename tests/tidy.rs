@@ -238,6 +238,18 @@ fn imports_run_downward_only() {
 }
 
 #[test]
+fn what_channels_are_and_what_nodes_are_never_name_each_other() {
+    for (own, other) in [("channel", "cluster"), ("cluster", "channel")] {
+        let is_own = |path: &str| path == format!("{own}.rs") || path.starts_with(&format!("{own}/"));
+        let files: Vec<Source> = sources().into_iter().filter(|source| is_own(&source.path)).collect();
+        assert!(files.len() > 5, "only {} files belong to {own}", files.len());
+        let names_other = |source: &&Source| imports(&source.code).iter().any(|import| import == other);
+        let wrong: Vec<&str> = files.iter().filter(names_other).map(|source| source.path.as_str()).collect();
+        assert!(wrong.is_empty(), "these name crate::{other}: {wrong:?}");
+    }
+}
+
+#[test]
 fn everything_has_its_place() {
     let mut wrong = Vec::new();
     for Source { path, code, .. } in sources() {

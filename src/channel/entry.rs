@@ -46,8 +46,7 @@ pub enum Deed {
         /// How long it may be inactive, in milliseconds.
         ttl_ms: u64,
     },
-    /// A publisher closed a channel (paper §3.3). In life 0 it concerns none, and only marks a moment of
-    /// the log.
+    /// A publisher closed a channel (paper §3.3).
     Close {
         /// Which channel.
         name: ChannelName,
@@ -64,6 +63,9 @@ pub enum Deed {
         /// The time of the last entry that touched it, as far as the proposer knew.
         touched: Timestamp,
     },
+    /// Nothing that concerns a channel: an entry that only marks a moment of the log, so that cursors from
+    /// before can be told from later ones.
+    Mark,
 }
 
 /// A published message, as the log has it.

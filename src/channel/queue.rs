@@ -40,6 +40,7 @@ use crate::cursor::VersionVector;
 use crate::error::{Refusal, Refused};
 use crate::ids::{ChannelName, MessageId, Origin};
 use crate::planted::{Bug, Planted};
+use crate::random::Random;
 use crate::time::{Now, Tick, Timestamp};
 
 /// The operator's bounds.
@@ -160,7 +161,7 @@ pub struct MessageQueue {
     overdue: Vec<Overdue>,
     retirement: Retirement,
     /// For ids of channels that have no name of their own.
-    random: u64,
+    random: Random,
     /// A bug for the simulator to find.
     planted: Planted,
 }
@@ -191,7 +192,7 @@ impl MessageQueue {
             log: None,
             overdue: Vec::new(),
             retirement: Retirement::default(),
-            random: seed,
+            random: Random::new(seed),
             planted: Planted::default(),
         }
     }

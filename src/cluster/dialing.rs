@@ -4,12 +4,13 @@
 //! by whoever was told them; of members that gossip told of, the node with the lesser name calls,
 //! and the other one only if that comes to nothing.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 
 use super::members::{Member, MemberState};
 use crate::ids::NodeId;
 use crate::limits::{DIAL_MS_MAX, DIAL_MS_MIN, DIAL_PATIENCE_MS};
+use crate::sorted::SortedMap;
 use crate::time::Tick;
 
 /// One address that should be connected.
@@ -34,11 +35,11 @@ struct Target {
 /// All addresses that should be connected.
 #[derive(Debug, Default)]
 pub(super) struct Dialing {
-    targets: BTreeMap<SocketAddr, Target>,
+    targets: SortedMap<SocketAddr, Target>,
     due: VecDeque<SocketAddr>,
     seeds: usize,
     /// What a peer calls itself, by the seed's address under which it was called.
-    aliases: BTreeMap<SocketAddr, SocketAddr>,
+    aliases: SortedMap<SocketAddr, SocketAddr>,
 }
 
 impl Dialing {
@@ -51,7 +52,7 @@ impl Dialing {
     }
 
     fn target(&mut self, address: SocketAddr) -> &mut Target {
-        self.targets.entry(address).or_insert(Target {
+        self.targets.get_or_insert_with(address, || Target {
             is_seed: false,
             is_member: false,
             patient: false,
@@ -69,7 +70,7 @@ impl Dialing {
 
     /// Takes over what is known of the members.
     pub fn learn<'a>(&mut self, members: impl Iterator<Item = &'a Member>, own: &NodeId) {
-        self.targets.values_mut().for_each(|target| target.is_member = false);
+        self.targets.iter_mut().for_each(|(_, target)| target.is_member = false);
         for member in members.filter(|member| member.state != MemberState::Down) {
             let target = self.target(member.address);
             target.is_member = true;
@@ -80,7 +81,7 @@ impl Dialing {
 
     /// Puts what is due into the list to be called; `linked` is what is connected already.
     pub fn plan(&mut self, linked: &[SocketAddr], now: Tick) {
-        for (address, target) in &mut self.targets {
+        for (address, target) in self.targets.iter_mut() {
             let alias = self.aliases.get(address).unwrap_or(address);
             if target.ours || linked.contains(address) || linked.contains(alias) {
                 target.missing_since = None;
@@ -101,7 +102,7 @@ impl Dialing {
 
     /// A link stands: called (or calling itself) so, and known to itself so.
     pub fn linked(&mut self, called: SocketAddr, own: SocketAddr) {
-        if called != own && self.targets.contains_key(&called) {
+        if called != own && self.targets.get(&called).is_some() {
             self.aliases.insert(called, own);
         }
         for address in [called, own] {

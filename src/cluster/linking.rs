@@ -55,8 +55,8 @@ impl Cluster {
 
     fn begin_handshake(&mut self, id: LinkId, now: Now) {
         let mut nonce = [0; 16];
-        nonce[..8].copy_from_slice(&self.next_random().to_be_bytes());
-        nonce[8..].copy_from_slice(&self.next_random().to_be_bytes());
+        nonce[..8].copy_from_slice(&self.random.next_u64().to_be_bytes());
+        nonce[8..].copy_from_slice(&self.random.next_u64().to_be_bytes());
         let hello = Hello {
             version: VERSION,
             cluster: self.setup.cluster_name.clone(),
@@ -74,14 +74,6 @@ impl Cluster {
         self.list(id);
     }
 
-    /// SplitMix64 (Steele, Lea, Flood 2014) from the seed that was handed in.
-    fn next_random(&mut self) -> u64 {
-        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.random ^ (self.random >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
     /// A connection failed or ended.
     pub fn handle_down(&mut self, id: LinkId, now: Now) {
         if self.link(id).is_none() {
@@ -94,7 +86,7 @@ impl Cluster {
                 self.dialing.lost(peer.hello.address, now.tick);
             }
             Phase::Shaking(_) | Phase::Dialing if link.role == Role::Dialer => {
-                self.dialing.failed(link.address, now.tick, self.random);
+                self.dialing.failed(link.address, now.tick, self.random.salt());
             }
             _ => {}
         }

@@ -6,11 +6,12 @@
 //!
 //! Invariant: an origin's log is contiguous and ends with the entry that was applied last.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::ids::{MessageId, Origin};
 use crate::limits::LOG_FRAME_OVERHEAD_BYTES;
+use crate::sorted::SortedMap;
 
 /// One origin's latest entries.
 #[derive(Debug)]
@@ -23,7 +24,7 @@ struct Log {
 /// All origins' latest entries.
 #[derive(Debug, Default)]
 pub struct Logs {
-    logs: BTreeMap<Origin, Log>,
+    logs: SortedMap<Origin, Log>,
     /// Which origin each entry was of, the oldest first.
     order: VecDeque<Origin>,
     bytes: usize,
@@ -33,8 +34,8 @@ impl Logs {
     /// Adds an origin's next entry and drops the oldest ones beyond `bytes_max`. An entry that does
     /// not continue its log begins it anew: what lies between is in no log.
     pub fn append(&mut self, id: MessageId, frame: Arc<[u8]>, bytes_max: usize) {
-        let log =
-            self.logs.entry(id.origin).or_insert_with(|| Log { first: id.seq, frames: VecDeque::new() });
+        let fresh = || Log { first: id.seq, frames: VecDeque::new() };
+        let log = self.logs.get_or_insert_with(id.origin, fresh);
         if log.first + log.frames.len() as u64 != id.seq {
             self.clear(id.origin, id.seq);
         }
@@ -80,7 +81,8 @@ impl Logs {
 
     /// Forgets the origins that are not to be kept.
     pub fn keep(&mut self, keeps: impl Fn(Origin) -> bool) {
-        let gone: Vec<Origin> = self.logs.keys().copied().filter(|origin| !keeps(*origin)).collect();
+        let gone: Vec<Origin> =
+            self.logs.iter().map(|(origin, _)| *origin).filter(|origin| !keeps(*origin)).collect();
         for origin in gone {
             self.clear(origin, 1);
             self.logs.remove(&origin);

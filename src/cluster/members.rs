@@ -20,7 +20,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeSet;
+use std::fmt;
 use std::net::SocketAddr;
 use std::num::{NonZeroU8, NonZeroUsize};
 use std::time::Duration;
@@ -41,6 +41,7 @@ use crate::limits::{
     LEAVE_TOLD_MAX, MEMBERS_MAX, PROBE_ANSWER_MS, PROBE_HELPERS, PROBE_MS, RENEW_MS_MIN, SEEK_CALLS_MAX,
     SEEK_MS, SEEKS_WHEN_SETTLED, SUSPECT_MS,
 };
+use crate::sorted::SortedMap;
 use crate::time::{Now, Tick};
 
 /// What the cluster thinks of a node.
@@ -76,6 +77,16 @@ pub enum Rejection {
     Malformed,
     /// It names a new node and there are [`MEMBERS_MAX`] already.
     TooMany,
+}
+
+impl fmt::Display for Rejection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Rejection::Unsealed => "a datagram that is not of this cluster",
+            Rejection::Malformed => "a datagram that is not understood",
+            Rejection::TooMany => "a datagram that names one node too many",
+        })
+    }
 }
 
 type Swim = Foca<Identity, Codec, Xoshiro256PlusPlus, NoCustomBroadcast>;
@@ -144,11 +155,6 @@ impl Members {
     /// node that left in good order is gone at once.
     pub fn iter(&self) -> impl Iterator<Item = &Member> {
         self.table.iter()
-    }
-
-    /// Rises whenever [`Members::iter`] would give something else than before.
-    pub fn version(&self) -> u64 {
-        self.table.version()
     }
 
     /// This node's place in the order in which the living nodes look after a channel: 0 is its home.
@@ -332,8 +338,9 @@ impl Members {
         }
         let seeds = self.seeds.iter().copied();
         if !self.outbox.is_connected() {
-            let known: BTreeSet<SocketAddr> = seeds.chain(self.table.missed()).collect();
-            self.call(known.into_iter().collect(), SEEK_CALLS_MAX);
+            let mut known = SortedMap::default();
+            seeds.chain(self.table.missed()).for_each(|address| known.insert(address, address));
+            self.call(known.into_values().collect(), SEEK_CALLS_MAX);
         } else if self.sought.is_multiple_of(SEEKS_WHEN_SETTLED) {
             let missing = seeds.filter(|seed| !self.is_living(*seed)).collect();
             self.call(missing, 1);

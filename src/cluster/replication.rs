@@ -14,6 +14,7 @@ use crate::cursor::VersionVector;
 use crate::ids::{MessageId, Origin};
 use crate::limits::{EARLY_BYTES_MAX, EARLY_ENTRIES_MAX, PULL_ENTRIES_MAX, PULL_MS, SNAPSHOT_SILENT_MS};
 use crate::planted::Bug;
+use crate::sorted::SortedMap;
 use crate::time::{Now, Tick};
 use crate::wire::frame::message::{Bye, Digest, Pull, Truncated, entry_id, write_snapshot_request};
 use crate::wire::frame::{ACK_WANTED, Frame, Kind};
@@ -25,7 +26,7 @@ pub(super) struct Replication {
     early: BTreeMap<(Origin, u64), Arc<[u8]>>,
     early_bytes: usize,
     /// Origins of which something is missing.
-    missing: BTreeMap<Origin, Missing>,
+    missing: SortedMap<Origin, Missing>,
     /// The snapshot that is being taken.
     taking: Option<Taking>,
 }
@@ -228,8 +229,8 @@ impl Cluster {
     /// Asks for one origin's missing entries, unless they are on their way.
     fn pull(&mut self, origin: Origin, now: Tick) {
         let have = self.have.seq(origin);
-        let fresh = Missing { have, since: now, asked: None, times: 0 };
-        let missing = self.replication.missing.entry(origin).or_insert(fresh);
+        let fresh = || Missing { have, since: now, asked: None, times: 0 };
+        let missing = self.replication.missing.get_or_insert_with(origin, fresh);
         if missing.have != have {
             (missing.have, missing.since) = (have, now);
         }

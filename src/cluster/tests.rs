@@ -385,6 +385,18 @@ fn strangers_are_bounded_and_cut() {
     assert_eq!(cluster.links.len(), 0);
 }
 
+#[test]
+fn what_is_refused_is_counted_and_shown() {
+    let mut mesh = Mesh::new(1);
+    mesh.run(100);
+    let now = mesh.now;
+    let cluster = &mut mesh.nodes[0].cluster;
+    cluster.handle_datagram(address(40), b"not of this cluster", now);
+    let link = cluster.accept(address(41), now).unwrap();
+    cluster.handle_input(link, b"GET / HTTP/1.1\r\n\r\n", now);
+    assert_eq!(cluster.view().counts.refused, 2);
+}
+
 /// A peer that has proved to belong may still be of another mind.
 #[test]
 fn frames_of_a_peer_that_make_no_sense_do_no_harm() {

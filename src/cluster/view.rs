@@ -1,12 +1,12 @@
 //! What an operator is shown of the cluster.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use super::link::Peer;
 use super::members::MemberState;
-use super::{Cluster, Setup};
+use super::{Cluster, Counts, Setup};
 use crate::ids::{NodeId, Origin};
+use crate::sorted::SortedMap;
 
 /// Another node, as this one sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,13 +54,15 @@ pub struct View {
     pub log_entries: usize,
     /// What these take, in bytes.
     pub log_bytes: usize,
+    /// What was counted since the start.
+    pub counts: Counts,
 }
 
 impl Cluster {
     /// What an operator is shown.
     pub fn view(&self) -> View {
         let Setup { cluster_name, node, origin, address, .. } = self.setup.clone();
-        let mut members: BTreeMap<NodeId, MemberView> = BTreeMap::new();
+        let mut members = SortedMap::default();
         for member in self.members.iter() {
             let mut view = blank(member.node.clone(), member.address, member.origin);
             view.state = Some(member.state);
@@ -70,7 +72,7 @@ impl Cluster {
             let Some(peer) = link.peer() else { continue };
             let hello = &peer.hello;
             let fresh = || blank(hello.node.clone(), hello.address, hello.origin);
-            let view = members.entry(hello.node.clone()).or_insert_with(fresh);
+            let view = members.get_or_insert_with(hello.node.clone(), fresh);
             view.linked = true;
             view.ready = peer.ready;
             (view.lacks, view.ahead) = self.lag(peer);
@@ -86,22 +88,13 @@ impl Cluster {
             origins: self.have.len(),
             log_entries: self.logs.len(),
             log_bytes: self.logs.bytes(),
+            counts: self.counts,
         }
     }
 
     /// Links that stand.
     pub fn link_count(&self) -> usize {
         self.peers().count()
-    }
-
-    /// Other nodes that are known.
-    pub fn member_count(&self) -> usize {
-        self.members.iter().count()
-    }
-
-    /// What the logs take, in bytes.
-    pub fn log_bytes(&self) -> usize {
-        self.logs.bytes()
     }
 
     /// How many entries of ours it lacks, and how many it has that we lack.

@@ -9,11 +9,12 @@
 //! - `"form":"json"`, `"text"` or `"binary"`: what the body is, if that is not what its type says,
 //! - `"key":"…"`: the Idempotency-Key.
 //!
-//! All else that is done has `"do"`, no body, and after origin, seq and time:
+//! All else has `"do"`, no body, and after origin, seq and time:
 //!
 //! - `"do":"create","channel":"news","generation":1,"ttl":60000`, and `renew` likewise,
-//! - `"do":"close","channel":"news","generation":1`; with generation 0 it concerns no channel,
-//! - `"do":"expire","channel":"news","generation":1,"touched":1795361093123`.
+//! - `"do":"close","channel":"news","generation":1`,
+//! - `"do":"expire","channel":"news","generation":1,"touched":1795361093123`,
+//! - `"do":"mark"`, which concerns no channel.
 //!
 //! Invariant: whatever a peer sends becomes an entry that this node could have accepted from a
 //! publisher, or an error. What is called JSON is JSON and what is called text is UTF-8, since both
@@ -111,6 +112,7 @@ fn push_deed(deed: &Deed, out: &mut Vec<u8>) {
             push_life("expire", name, *generation, out);
             push_number(",\"touched\":", touched.0, out);
         }
+        Deed::Mark => out.extend_from_slice(b",\"do\":\"mark\""),
     }
 }
 
@@ -272,12 +274,11 @@ fn parse_generation(members: &Members) -> Result<Generation, NotUnderstood> {
 }
 
 fn parse_deed(members: &Members) -> Result<Deed, NotUnderstood> {
-    let (name, deed) = (members.channel("channel")?, members.text("do")?);
-    if deed == "close" && members.number("generation")? == 0 {
-        // It only marks a moment of the log.
-        return Ok(Deed::Close { name, generation: 0 });
+    let deed = members.text("do")?;
+    if deed == "mark" {
+        return Ok(Deed::Mark);
     }
-    let generation = parse_generation(members)?;
+    let (name, generation) = (members.channel("channel")?, parse_generation(members)?);
     match deed.as_str() {
         "create" => Ok(Deed::Create { name, generation, ttl_ms: parse_ttl(members)? }),
         "renew" => Ok(Deed::Renew { name, generation, ttl_ms: parse_ttl(members)? }),

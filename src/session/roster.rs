@@ -8,6 +8,7 @@ use crate::cluster::view::{MemberView, View};
 /// The cluster as one JSON object, with a member for each other node.
 pub fn write(view: &View) -> String {
     let members: Vec<Value> = view.members.iter().map(member).collect();
+    let counts = view.counts;
     let whole = json!({
         "cluster": view.cluster,
         "node": view.node.as_str(),
@@ -18,6 +19,15 @@ pub fn write(view: &View) -> String {
         "log_entries": view.log_entries,
         "log_bytes": view.log_bytes,
         "members": members,
+        "counts": {
+            "entries": counts.entries,
+            "repeated": counts.repeated,
+            "early": counts.early,
+            "pulls": counts.pulls,
+            "snapshots": counts.snapshots,
+            "links": counts.links,
+            "refused": counts.refused,
+        },
     });
     format!("{whole}\n")
 }

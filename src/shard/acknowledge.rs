@@ -69,8 +69,11 @@ impl Shard {
         };
         let linked = links.cluster.link_count();
         if linked < holders {
-            let what =
-                format!("This takes {holders} other nodes, and {linked} are linked. Nothing was published.");
+            let nodes = if holders == 1 { "node" } else { "nodes" };
+            let are = if linked == 1 { "is" } else { "are" };
+            let what = format!(
+                "This takes {holders} other {nodes}, and {linked} {are} linked. Nothing was published."
+            );
             return Err(Refused::because(Refusal::AckUnreachable, what));
         }
         Ok(holders)

@@ -213,7 +213,6 @@ impl Shard {
             Applied::Message(Fates { closed, no_room, .. }) => {
                 self.counters.entries_dropped += (closed + no_room) as u64;
             }
-            Applied::Repetition => self.counters.publications_repeated += 1,
             Applied::NoRoom | Applied::OutOfTurn => self.counters.entries_dropped += 1,
             Applied::Changed | Applied::Void => {}
         }

@@ -39,7 +39,7 @@ fn without_a_majority_a_quorum_is_refused_and_nothing_is_published() {
     });
     for (acknowledge, key) in [("quorum", "third"), ("one", "fourth")] {
         let detail = refused(acknowledge, key);
-        assert_eq!(detail, "This takes 1 other nodes, and 0 are linked. Nothing was published.");
+        assert_eq!(detail, "This takes 1 other node, and 0 are linked. Nothing was published.");
     }
     assert_eq!(texts(&fleet, 0), ["first", "second"]);
     assert_eq!(publish(&fleet, 0, "local", "fifth").status, 201);

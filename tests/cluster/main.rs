@@ -9,19 +9,8 @@
 
 // What the tests of sockets use is more than is used here.
 #[allow(dead_code)]
-#[path = "../sockets/http.rs"]
-mod http;
-#[allow(dead_code)]
-#[path = "../sockets/node.rs"]
-mod node;
-#[allow(dead_code)]
-#[path = "../sockets/process.rs"]
-mod process;
-#[allow(dead_code)]
-#[path = "../sockets/temp.rs"]
-mod temp;
-#[path = "../sockets/wait.rs"]
-mod wait;
+#[path = "../common/mod.rs"]
+mod common;
 
 mod ask;
 mod fleet;
@@ -37,4 +26,5 @@ mod standstills;
 mod strangers;
 mod unplugged;
 
-use wait::{PATIENCE, wait_for, wait_within};
+use common::wait::{PATIENCE, wait_for, wait_within};
+use common::{http, node, process, temp};

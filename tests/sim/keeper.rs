@@ -14,6 +14,9 @@ const FAREWELL_MS: Ms = 1_000;
 /// The longest rest between two deeds, in milliseconds.
 const REST_MS_MAX: Ms = 600;
 
+/// A channel is saved at most so long before its time is over, in milliseconds.
+const RESCUE_MS_MAX: Ms = 60;
+
 #[derive(Debug)]
 pub struct Keeper {
     name: String,
@@ -25,6 +28,8 @@ pub struct Keeper {
     farewells: Vec<usize>,
     /// The channel that is being closed, and is perhaps created again at once.
     closing: Option<usize>,
+    /// The channel that is renewed just when it is to expire, and when that is.
+    rescuing: Option<(usize, Ms)>,
     node: usize,
     /// What it is doing, by its number in the ledger.
     deed: usize,
@@ -47,6 +52,7 @@ impl Keeper {
             publishing: None,
             farewells,
             closing: None,
+            rescuing: None,
             node: 0,
             deed: 0,
         }
@@ -84,6 +90,10 @@ impl Keeper {
     }
 
     fn act(&mut self, scene: &mut Scene) {
+        if let Some((channel, _)) = self.rescuing.take() {
+            let line = format!("POST /channels/{}/renew", scene.plan.name(channel));
+            return self.send((channel, Doing::Prolong), &line, "{\"ttl\":600}", scene);
+        }
         let again = self.closing.take();
         let any = scene.plan.steady + scene.random.mostly_small(0, scene.plan.mortal as u64 - 1) as usize;
         let channel = again.unwrap_or(any);
@@ -106,6 +116,10 @@ impl Keeper {
                 (Doing::Publish, format!("POST /pub/{name}"), format!("t{at}:"))
             }
         };
+        if doing == Doing::Shorten && scene.random.percent(60) {
+            let before = scene.random.mostly_small(0, RESCUE_MS_MAX);
+            self.rescuing = Some((channel, scene.now() + ttl * 1_000 - before));
+        }
         self.send((channel, doing), &line, &body, scene);
     }
 
@@ -144,7 +158,10 @@ impl Keeper {
             }
         }
         let most = if self.closing.is_some() { 20 } else { REST_MS_MAX };
-        let rest = scene.random.between(1, most);
+        let rest = match self.rescuing {
+            Some((_, at)) => at.saturating_sub(scene.now()),
+            None => scene.random.between(1, most),
+        };
         scene.set_timer(&mut self.timer, rest);
     }
 }

@@ -1,22 +1,20 @@
-//! Pseudo-random numbers that a seed repeats (SplitMix64, Steele and others 2014).
+//! Chance that a seed repeats.
+
+use pushup::random;
 
 /// A source of numbers.
 #[derive(Clone, Debug)]
-pub struct Random(u64);
+pub struct Random(random::Random);
 
 impl Random {
     pub fn new(seed: u64) -> Random {
-        let mut random = Random(seed ^ 0x5eed_5eed_5eed_5eed);
-        random.next();
-        random
+        let mut random = random::Random::new(seed ^ 0x5eed_5eed_5eed_5eed);
+        random.next_u64();
+        Random(random)
     }
 
     pub fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
+        self.0.next_u64()
     }
 
     /// A number below `end`, which is not zero.

@@ -5,11 +5,8 @@
 //! Every node listens on ports of its own choosing on loopback and dies with its test;
 //! every wait has a deadline.
 
-mod http;
-mod node;
-mod process;
-mod temp;
-mod wait;
+#[path = "../common/mod.rs"]
+mod common;
 
 mod channels;
 mod cli;
@@ -24,4 +21,5 @@ mod proxies;
 mod publishing;
 mod signals;
 
-use wait::{PATIENCE, wait_for, wait_within};
+use common::wait::{PATIENCE, wait_for, wait_within};
+use common::{http, node, process, temp};

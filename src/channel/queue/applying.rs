@@ -25,11 +25,9 @@ pub enum Applied {
     OutOfTurn,
     /// A message.
     Message(Fates),
-    /// A message with the Idempotency-Key of another that was published at the same time: dropped.
-    Repetition,
     /// A channel's life changed.
     Changed,
-    /// Nothing changed: something happened that makes it void.
+    /// No channel changed: something happened that makes it void, or it concerns none.
     Void,
     /// There is no room for another channel.
     NoRoom,
@@ -134,6 +132,7 @@ impl MessageQueue {
                 let stone = Tombstone { life: generation, closed: time, expired, held: Vec::new() };
                 self.apply_end(name, stone, now.tick)
             }
+            Deed::Mark => Applied::Void,
         }
     }
 
@@ -149,7 +148,7 @@ impl MessageQueue {
         if let Some(key) = idempotency_key.filter(|_| !self.planted.is(Bug::KeyNotReplicated)) {
             let first = self.idempotency.first(&key, now.tick);
             if self.planted.is(Bug::RepetitionDropped) && first.is_some_and(|first| first.id != id) {
-                return Applied::Repetition;
+                return Applied::Void;
             }
             if first.is_none() {
                 self.idempotency.remember(key, First { id, time }, now.tick);
@@ -229,7 +228,11 @@ impl MessageQueue {
     ) -> Result<ChannelIx, Excluded> {
         let ix = match self.find(name.as_str()) {
             Lookup::Open(ix) => ix,
-            Lookup::Closed => return self.admit_closed(name, life, time, birth, now),
+            Lookup::Closed => {
+                let stone = self.tombstones.find(name.as_str());
+                let birth = stone.and_then(|stone| stone.rebirth(life, time, birth)).ok_or(Excluded::Over)?;
+                return self.begin(name, life, birth, now);
+            }
             Lookup::Unknown => return self.begin(name, life, birth, now),
         };
         let channel = &mut self.channels[ix.0 as usize];
@@ -247,25 +250,6 @@ impl MessageQueue {
         let (_, held) = self.dismiss(ix);
         self.forget(held.into_iter());
         self.begin(name, life, birth, now)
-    }
-
-    fn admit_closed(
-        &mut self,
-        name: &ChannelName,
-        life: Generation,
-        time: Timestamp,
-        birth: Birth,
-        now: Tick,
-    ) -> Result<ChannelIx, Excluded> {
-        let Some(stone) = self.tombstones.find(name.as_str()) else { return Err(Excluded::Over) };
-        let begins = life > stone.life || stone.has_lapsed(time);
-        let revives = life == stone.life && stone.expired.is_some_and(|touched| touched < time);
-        match (begins, revives) {
-            (true, _) => self.begin(name, life, birth, now),
-            // Only what was created expires.
-            (false, true) => self.begin(name, life, Birth::Created, now),
-            (false, false) => Err(Excluded::Over),
-        }
     }
 
     /// Opens a channel for an entry.
@@ -286,10 +270,6 @@ impl MessageQueue {
 
     /// A channel was closed elsewhere, by a publisher or because it was inactive.
     pub(super) fn apply_end(&mut self, name: ChannelName, stone: Tombstone, now: Tick) -> Applied {
-        if stone.life == 0 {
-            // No channel is meant: the entry marks a moment of its log.
-            return Applied::Void;
-        }
         match self.find(name.as_str()) {
             Lookup::Open(ix) if self.outlives(ix, &stone) => {
                 let channel = &mut self.channels[ix.0 as usize];

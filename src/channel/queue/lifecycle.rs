@@ -46,7 +46,7 @@ impl MessageQueue {
     /// A decimal integer that no channel has: 53 random bits, exact in JavaScript too.
     pub(super) fn unique_name(&mut self) -> ChannelName {
         loop {
-            let id = (split_mix(&mut self.random) >> 11).max(1).to_string();
+            let id = (self.random.next_u64() >> 11).max(1).to_string();
             if let (Ok(name), Lookup::Unknown) = (id.parse(), self.find(&id)) {
                 return name;
             }
@@ -169,12 +169,4 @@ impl MessageQueue {
             }
         }
     }
-}
-
-/// SplitMix64 (Steele, Lea, Flood 2014): the next of a sequence of well-mixed numbers.
-fn split_mix(state: &mut u64) -> u64 {
-    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let mixed = (*state ^ (*state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    mixed ^ (mixed >> 31)
 }

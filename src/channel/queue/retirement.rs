@@ -3,8 +3,6 @@
 //!
 //! What remains is how far each had come, so that a cursor from before is still told what it missed.
 
-use std::collections::BTreeMap;
-
 use smallvec::SmallVec;
 
 use super::MessageQueue;
@@ -12,6 +10,7 @@ use crate::channel::entry::Deed;
 use crate::cursor::VersionVector;
 use crate::ids::Origin;
 use crate::limits::{ORIGIN_KEPT_MS, RETIRED_ORIGINS_MAX, RETIREMENTS_MAX};
+use crate::sorted::SortedMap;
 use crate::time::{Now, Tick};
 
 /// The origins of which nothing is cached any more, and what is to be known of the others to find them.
@@ -19,7 +18,7 @@ use crate::time::{Now, Tick};
 pub(super) struct Retirement {
     /// The oldest first.
     rounds: Vec<Round>,
-    heard: BTreeMap<Origin, Heard>,
+    heard: SortedMap<Origin, Heard>,
 }
 
 /// What is known of an origin that still stands in cursors.
@@ -54,7 +53,7 @@ impl Retirement {
 
     /// An entry of an origin was applied; it is needed until then.
     pub(super) fn hear(&mut self, origin: Origin, until: Tick) {
-        let heard = self.heard.entry(origin).or_default();
+        let heard = self.heard.get_or_insert_with(origin, Heard::default);
         *heard = Heard { until: until.max(heard.until), dead: None };
     }
 
@@ -73,7 +72,7 @@ impl Retirement {
     /// An origin is dead. If it has been, and all its messages expired, for long enough: what had been
     /// applied of the living when that began.
     fn found_dead(&mut self, origin: Origin, living: &VersionVector, now: Tick) -> Option<VersionVector> {
-        let heard = self.heard.entry(origin).or_insert_with(|| Heard { until: now, dead: None });
+        let heard = self.heard.get_or_insert_with(origin, || Heard { until: now, dead: None });
         match &heard.dead {
             None if heard.until <= now => {
                 heard.dead = Some((now, living.clone()));
@@ -204,12 +203,10 @@ impl MessageQueue {
         }
     }
 
-    /// Writes an entry that concerns no channel, so that cursors from before can be told from later ones.
+    /// Marks this moment of the log.
     fn mark(&mut self, now: Now) {
         let (id, time) = self.number(now.wall);
-        if let Ok(name) = "-".parse() {
-            self.record(id, time, || Deed::Close { name, generation: 0 });
-        }
+        self.record(id, time, || Deed::Mark);
     }
 
     /// Retires origins that were found dead when `at` had been applied of the others.

@@ -54,11 +54,6 @@ enum Within {
 }
 
 impl Snapshot {
-    /// What the queue had applied at the beginning.
-    pub fn head(&self) -> &VersionVector {
-        &self.head
-    }
-
     /// Whether the last piece was given.
     pub fn is_over(&self) -> bool {
         matches!(self.stage, Stage::Over)

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Bound;
 
+use crate::channel::channel::Birth;
 use crate::channel::entry::Generation;
 use crate::ids::{ChannelName, Origin};
 use crate::limits::TOMBSTONE_MS;
@@ -26,6 +27,17 @@ impl Tombstone {
     /// counts, so that all nodes judge alike, whenever they forget the tombstone.
     pub(super) fn has_lapsed(&self, time: Timestamp) -> bool {
         time >= self.closed.plus_ms(TOMBSTONE_MS)
+    }
+
+    /// How the channel begins that an entry of that time means by that life: as the entry says (`birth`), or
+    /// as what it was when it expired; `None` if that life is over.
+    pub(super) fn rebirth(&self, life: Generation, time: Timestamp, birth: Birth) -> Option<Birth> {
+        if life > self.life || self.has_lapsed(time) {
+            return Some(birth);
+        }
+        let revives = life == self.life && self.expired.is_some_and(|touched| touched < time);
+        // Only what was created expires.
+        revives.then_some(Birth::Created)
     }
 
     /// Takes up what another close of the same name says; tells whether that changed anything.

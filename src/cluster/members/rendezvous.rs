@@ -4,21 +4,16 @@
 //! only its channels find another.
 
 use crate::ids::NodeId;
+use crate::random::mix;
 
 /// A node's weight for a channel, the same wherever it is computed: FNV-1a (64 bits) over the node's
 /// name, a zero byte and the channel's name, and then the finaliser of SplitMix64.
 pub fn weight(node: &NodeId, name: &str) -> u64 {
     let bytes = node.as_str().bytes().chain([0]).chain(name.bytes());
-    finalise(bytes.fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
+    // FNV alone leaves names that differ in their last letter close together.
+    mix(bytes.fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
     }))
-}
-
-/// FNV alone leaves names that differ in their last letter close together.
-fn finalise(mut hash: u64) -> u64 {
-    hash = (hash ^ (hash >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    hash = (hash ^ (hash >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    hash ^ (hash >> 31)
 }
 
 /// How many of `others` come before `node` for this channel: 0 means that it is at home there.

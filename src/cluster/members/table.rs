@@ -12,7 +12,7 @@ use crate::limits::{MEMBER_CALLED_MS, MEMBER_KEPT_MS};
 use crate::time::Tick;
 
 /// What is known of one node.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 struct Entry {
     member: Member,
     /// The identity it was read from, to be forgotten one day.
@@ -29,18 +29,12 @@ struct Entry {
 #[derive(Debug, Default)]
 pub(super) struct Table {
     entries: Vec<Entry>,
-    version: u64,
 }
 
 impl Table {
     /// The members that are shown, by name.
     pub fn iter(&self) -> impl Iterator<Item = &Member> {
         self.entries.iter().filter(|entry| entry.shown).map(|entry| &entry.member)
-    }
-
-    /// Rises with each change of [`Table::iter`].
-    pub fn version(&self) -> u64 {
-        self.version
     }
 
     /// Brings the table to what the protocol knows now, in whatever order.
@@ -52,14 +46,7 @@ impl Table {
     ) {
         let mut entries: Vec<Entry> = known.filter_map(|member| self.entry_of(own, member, now)).collect();
         entries.sort_unstable_by(|a, b| a.member.node.cmp(&b.member.node));
-        if entries == self.entries {
-            return;
-        }
-        let before = std::mem::replace(&mut self.entries, entries);
-        let before = before.iter().filter(|entry| entry.shown).map(|entry| &entry.member);
-        if !before.eq(self.iter()) {
-            self.version += 1;
-        }
+        self.entries = entries;
     }
 
     /// Where the nodes were that should be there, whether they are or not.

@@ -88,10 +88,8 @@ fn a_node_that_is_down_is_shown_for_ten_minutes() {
     network.run_until(10 * SECOND, |network| state(network, 0, 2) == Some(MemberState::Down));
     network.run_for(MEMBER_KEPT_MS - 5 * SECOND);
     assert_eq!(state(&network, 0, 2), Some(MemberState::Down));
-    let version = network.members(0).version();
     network.run_for(10 * SECOND);
     assert_eq!((state(&network, 0, 2), state(&network, 1, 2)), (None, None));
-    assert!(network.members(0).version() > version);
     network.restart(2);
     network.run_until(SECOND, |network| network.know_each_other(&[0, 1, 2]));
 }

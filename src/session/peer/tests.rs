@@ -114,6 +114,7 @@ fn other_deeds_are_written_as_documented() {
             Deed::Expire { name, generation, touched },
             r#""do":"expire","channel":"news","generation":2,"touched":5"#,
         ),
+        (Deed::Mark, r#""do":"mark""#),
     ] {
         check(&entry(deed), &format!("{ID},{rest}}}"), false);
     }
@@ -168,6 +169,8 @@ fn what_no_publisher_could_have_done_is_refused() {
     assert!(parse(&good, b"").is_ok());
     for (from, to, part) in [
         ("expire", "explode", "do"),
+        ("expire", "marks", "do"),
+        ("\"expire\"", "[\"mark\"]", "do"),
         ("\"expire\"", "null", "do"),
         ("expire", "create", "ttl"),
         ("expire", "renew", "ttl"),
@@ -181,6 +184,15 @@ fn what_no_publisher_could_have_done_is_refused() {
         assert_ne!(bad, good, "{from}");
         assert_eq!(parse(&bad, b""), Err(NotUnderstood(part)), "{to}");
     }
+}
+
+#[test]
+fn of_a_life_before_the_first_nothing_is_closed() {
+    let close = |generation: u64| {
+        parse(&format!(r#"{ID},"do":"close","channel":"news","generation":{generation}}}"#), b"")
+    };
+    assert!(close(1).is_ok());
+    assert_eq!(close(0), Err(NotUnderstood("generation")));
 }
 
 #[test]

@@ -104,13 +104,14 @@ pub fn parse_vector(text: &[u8]) -> Option<VersionVector> {
     if text.len() > DIGEST_BYTES_MAX {
         return None;
     }
-    let entries: BTreeMap<Cow<str>, u64> = serde_json::from_slice(text).ok()?;
-    if entries.len() > DIGEST_ORIGINS_MAX {
+    let members = Members::parse(text).ok()?.0;
+    if members.len() > DIGEST_ORIGINS_MAX {
         return None;
     }
     let mut vector = VersionVector::default();
-    for (origin, seq) in entries {
+    for (origin, seq) in members {
         let origin = Origin::from_digits(origin.as_bytes())?;
+        let seq = serde_json::from_str(seq.get()).ok()?;
         is_seq(seq).then(|| vector.set(origin, seq))?;
     }
     Some(vector)

@@ -349,6 +349,17 @@ fn bereaved() -> (MessageQueue, MessageQueue, Now) {
 }
 
 #[test]
+fn a_mark_is_an_entry_that_concerns_no_channel() {
+    let (mut here, _, now) = bereaved();
+    let log = here.take_log();
+    assert_eq!(log.last().map(|entry| (entry.id.seq, &entry.deed)), Some((3, &Deed::Mark)));
+    let mut third = replicated(Origin(7));
+    let applied: Vec<Applied> = log.into_iter().map(|entry| third.apply(entry, now)).collect();
+    assert_eq!(applied, [put_into(1), put_into(1), Applied::Void]);
+    assert_eq!((third.known(ORIGIN), third.channel_count()), (3, 1));
+}
+
+#[test]
 fn a_dead_origin_leaves_the_cursors() {
     let (mut here, _, now) = bereaved();
     assert_eq!((here.head(), here.known(OTHER)), (&vector(&[(ORIGIN, 3)]), 2));

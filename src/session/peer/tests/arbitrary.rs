@@ -74,11 +74,12 @@ fn publication() -> impl Strategy<Value = Deed> {
 }
 
 fn life() -> impl Strategy<Value = Deed> {
-    (name(), generation(), 0..=TTL_MS_MAX, time(), 0..4_u8).prop_map(
+    (name(), generation(), 0..=TTL_MS_MAX, time(), 0..5_u8).prop_map(
         |(name, generation, ttl_ms, touched, which)| match which {
             0 => Deed::Create { name, generation, ttl_ms },
             1 => Deed::Renew { name, generation, ttl_ms },
             2 => Deed::Close { name, generation },
+            3 => Deed::Mark,
             _ => Deed::Expire { name, generation, touched },
         },
     )

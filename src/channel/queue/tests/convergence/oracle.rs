@@ -39,6 +39,7 @@ fn words(name: &str, entries: &[&Entry]) -> Vec<Word> {
             Deed::Renew { name, generation, ttl_ms } => (name, generation, What::Renewed(*ttl_ms)),
             Deed::Close { name, generation } => (name, generation, What::Closed),
             Deed::Expire { name, generation, touched } => (name, generation, What::Expired(*touched)),
+            Deed::Mark => return None,
         };
         (named.as_str() == name).then_some(Word { id: entry.id, time: entry.time, life: *life, what })
     };
