@@ -84,6 +84,15 @@ pub struct Gauges {
     pub uptime_seconds: u64,
 }
 
+impl Gauges {
+    /// Adds what is so at another shard; what the whole node has once, the first shard tells.
+    pub fn add(&mut self, other: &Gauges) {
+        self.connections += other.connections;
+        self.held_polls += other.held_polls;
+        self.memory_bytes += other.memory_bytes;
+    }
+}
+
 struct Row {
     name: &'static str,
     kind: &'static str,

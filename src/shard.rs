@@ -26,6 +26,7 @@ mod memory;
 pub mod output;
 mod polls;
 mod requests;
+pub mod team;
 pub mod timers;
 
 use std::collections::VecDeque;
@@ -34,11 +35,12 @@ use std::sync::Arc;
 use slab::Slab;
 
 use self::answers::Answers;
-use self::clients::Clients;
+use self::clients::{Clients, Polls};
 use self::connection::{Connection, Marks, NOWHERE, Side, State};
 use self::drain::Drain;
 use self::links::Links;
 use self::polls::WidePoll;
+use self::team::Team;
 use self::timers::{Class, Timers};
 use crate::channel::queue::{Bounds, MessageQueue};
 use crate::config::Config;
@@ -147,6 +149,8 @@ pub struct Shard {
     held: usize,
     /// None while polls are not limited.
     clients: Option<Clients>,
+    /// What clients are counted in.
+    polls: Polls,
     /// When it was last logged that a proxy was refused.
     proxy_warned: Option<Tick>,
     /// Output of the connection that was handled last.
@@ -167,6 +171,8 @@ pub struct Shard {
     expiry_overdue: bool,
     /// What it has for the cluster; `None` for a node by itself.
     links: Option<Box<Links>>,
+    /// Its part among several shards; `None` for a node of one.
+    team: Option<Team>,
 }
 
 // -- Connections -----------------------------------------------------------------
@@ -174,7 +180,8 @@ pub struct Shard {
 impl Shard {
     /// A shard without connections. `origin` and `seed` are random, fresh at each boot.
     pub fn new(settings: Settings, keys: Arc<Keys>, origin: Origin, seed: u64, now: Now) -> Shard {
-        let clients = (settings.polls_per_client_max > 0).then(Clients::default);
+        let polls = Polls::default();
+        let clients = (settings.polls_per_client_max > 0).then(|| Clients::new(polls.clone()));
         Shard {
             queue: MessageQueue::new(settings.bounds.clone(), origin, seed),
             settings,
@@ -191,6 +198,7 @@ impl Shard {
             timers: Timers::default(),
             held: 0,
             clients,
+            polls,
             proxy_warned: None,
             out: Vec::new(),
             out_of: NOWHERE,
@@ -204,6 +212,23 @@ impl Shard {
             started: now.tick,
             expiry_overdue: false,
             links: None,
+            team: None,
+        }
+    }
+
+    /// What this node's log is numbered under.
+    pub(crate) fn origin(&self) -> Origin {
+        match &self.team {
+            Some(Team::Follower(follower)) => follower.origin(),
+            Some(Team::Hub(_)) | None => self.queue.origin(),
+        }
+    }
+
+    /// The last number of this node's log.
+    fn numbered(&self) -> u64 {
+        match &self.team {
+            Some(Team::Follower(follower)) => follower.numbered(),
+            Some(Team::Hub(_)) | None => self.queue.head().seq(self.queue.origin()),
         }
     }
 
@@ -467,7 +492,7 @@ impl Shard {
             cached_messages: self.queue.cached_messages() as u64,
             cached_bytes: self.queue.cached_bytes() as u64,
             memory_bytes: self.memory_bytes() as u64,
-            log_entries: self.queue.head().seq(self.queue.origin()),
+            log_entries: self.numbered(),
             uptime_seconds: now.tick.since_ms(self.started) / 1000,
         }
     }
@@ -481,6 +506,7 @@ impl Shard {
     /// a limit per client are not counted. The allowed origins stay
     /// too, since connections know theirs by number.
     pub fn reconfigure(&mut self, settings: Settings, keys: Arc<Keys>) {
+        self.reconfigure_followers(&settings, &keys);
         self.queue.reconfigure(settings.bounds.clone());
         let cors_origins = std::mem::take(&mut self.settings.cors_origins);
         self.settings = Settings { cors_origins, ..settings };

@@ -117,6 +117,11 @@ impl<'a> Route<'a> {
         route && method == Method::Post
     }
 
+    /// Whether it concerns the node as a whole, of whose shards only the hub can answer it.
+    pub fn is_for_the_hub(self) -> bool {
+        !matches!(self, Route::Subscribe(_) | Route::Live | Route::Ready | Route::Health)
+    }
+
     /// Whether only a node that has caught up with the others can answer it.
     pub fn needs_history(self) -> bool {
         !self.is_health() && !matches!(self, Route::Metrics | Route::Stats | Route::Cluster)

@@ -86,7 +86,7 @@ impl Shard {
         }
     }
 
-    /// Replies to a publication now, or once `holders` other nodes have `ids`.
+    /// Replies to a publication now, or once `holders` other nodes have `ids`; tells whether now.
     pub(super) fn reply_when_held(
         &mut self,
         index: u32,
@@ -94,20 +94,17 @@ impl Shard {
         holders: usize,
         reply: (u16, &'static str, &[u8]),
         now: Now,
-    ) {
+    ) -> bool {
         let (status, media_type, body) = reply;
         let mut entries = VersionVector::default();
         if holders > 0 {
             ids.for_each(|id| entries.raise(id.origin, id.seq));
         }
         let publisher = self.id(index);
-        let own = self.queue.origin();
+        let own = self.origin();
         let Some(links) = self.links.as_mut().filter(|_| !entries.is_empty()) else {
-            return self.reply(
-                index,
-                Reply { status, content_type: Some(media_type), body, extra: &[] },
-                now,
-            );
+            self.reply(index, Reply { status, content_type: Some(media_type), body, extra: &[] }, now);
+            return true;
         };
         let receipt = Receipt { publisher, holders, status, media_type, body: body.to_vec(), entries };
         links.waiting.bytes += receipt.bytes();
@@ -118,6 +115,7 @@ impl Shard {
         }
         self.slot_mut(index).state = State::Acking;
         self.timers.set(&mut self.connections, index, Class::Ack, now.tick);
+        false
     }
 
     /// Gives their receipts to those whose entries are held by enough nodes.
@@ -144,7 +142,10 @@ impl Shard {
     }
 
     /// The reply is made: it is sent, and then comes what waited behind it.
-    fn end_waiting(&mut self, index: u32, now: Now) {
+    pub(super) fn end_waiting(&mut self, index: u32, now: Now) {
+        if self.finish_errand(index) {
+            return;
+        }
         self.slot_mut(index).state = State::Sending;
         self.timers.set(&mut self.connections, index, Class::Progress, now.tick);
         self.list(index);

@@ -8,6 +8,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::sync::{Arc, PoisonError};
 
 use super::Shard;
 use super::connection::State;
@@ -16,6 +17,7 @@ use crate::error::{Refusal, Refused};
 use crate::ids::ConnId;
 use crate::limits::WARNING_MS;
 use crate::session::route::Door;
+use crate::sync::{Mutex, MutexGuard};
 use crate::time::Now;
 use crate::wire::http::forwarded;
 use crate::wire::proxy::{self, NotProxy, Parsed};
@@ -49,20 +51,33 @@ struct Place {
     charged: bool,
 }
 
+/// Polls that are held or being answered, by client, of all shards of the node; none is 0.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Polls(Arc<Mutex<BTreeMap<Client, usize>>>);
+
+impl Polls {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Client, usize>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// The clients of all connections, where polls are limited.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Clients {
     /// By the connection's index.
     places: Vec<Option<Place>>,
     known: usize,
-    /// Polls that are held or being answered; never 0.
-    polls: BTreeMap<Client, usize>,
+    polls: Polls,
 }
 
 impl Clients {
+    pub(super) fn new(polls: Polls) -> Clients {
+        Clients { places: Vec::new(), known: 0, polls }
+    }
+
     /// Memory in use, in bytes; a tree's nodes are at least half full.
     pub(super) fn bytes(&self) -> usize {
-        self.known * size_of::<Option<Place>>() + self.polls.len() * 2 * size_of::<(Client, usize)>()
+        self.known * size_of::<Option<Place>>() + self.polls.lock().len() * 2 * size_of::<(Client, usize)>()
     }
 
     /// How many polls are counted; that they are what stands at the connections is checked.
@@ -72,7 +87,7 @@ impl Clients {
         for place in self.places.iter().flatten().filter(|place| place.charged) {
             *polls.entry(place.client).or_insert(0) += 1;
         }
-        assert_eq!(self.polls, polls);
+        assert_eq!(*self.polls.lock(), polls);
         assert_eq!(self.known, self.places.iter().flatten().count());
         polls.values().sum()
     }
@@ -104,11 +119,13 @@ impl Clients {
         // Whoever came before there was a limit is not known, and not counted.
         let Some(place) = self.place(index) else { return Ok(()) };
         let client = place.client;
-        let count = self.polls.get(&client).copied().unwrap_or(0);
+        let mut polls = self.polls.lock();
+        let count = polls.get(&client).copied().unwrap_or(0);
         if count >= most {
             return Err(Refusal::PollsTooMany);
         }
-        self.polls.insert(client, count + 1);
+        polls.insert(client, count + 1);
+        drop(polls);
         if let Some(place) = self.place(index) {
             place.charged = true;
         }
@@ -122,9 +139,10 @@ impl Clients {
             return;
         }
         let client = place.client;
-        match self.polls.get_mut(&client) {
+        let mut polls = self.polls.lock();
+        match polls.get_mut(&client) {
             Some(count) if *count > 1 => *count -= 1,
-            _ => drop(self.polls.remove(&client)),
+            _ => drop(polls.remove(&client)),
         }
     }
 }
@@ -179,7 +197,15 @@ impl Shard {
     /// Begins or ceases to count when the limit was set or taken away.
     pub(super) fn reconfigure_clients(&mut self) {
         let limited = self.settings.polls_per_client_max > 0;
-        self.clients = if limited { Some(self.clients.take().unwrap_or_default()) } else { None };
+        let fresh = || Clients::new(self.polls.clone());
+        self.clients = limited.then(|| self.clients.take().unwrap_or_else(fresh));
+    }
+
+    /// Counts polls together with other shards.
+    pub(super) fn share_polls(&mut self, polls: Polls) {
+        self.polls = polls;
+        self.clients = None;
+        self.reconfigure_clients();
     }
 }
 

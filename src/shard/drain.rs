@@ -7,7 +7,7 @@
 
 use super::Shard;
 use super::connection::State;
-use crate::limits::{DRAIN_IDLE_MS, DRAIN_STEP_MS, IDLE_MS_MAX, TIMERS_PER_TICK};
+use crate::limits::{DRAIN_IDLE_MS, DRAIN_LAST_MS, DRAIN_STEP_MS, IDLE_MS_MAX, TIMERS_PER_TICK};
 use crate::time::{Now, Tick};
 
 /// An end that has begun.
@@ -51,6 +51,7 @@ impl Shard {
         if let Some(links) = &mut self.links {
             links.cluster.leave(now);
         }
+        self.drain_followers(drain_ms);
         self.step_drain(now);
     }
 
@@ -59,10 +60,14 @@ impl Shard {
         self.drain.is_some()
     }
 
-    /// Whether the end has come: nobody is connected, or the time is up.
+    /// Whether the end has come: nobody is connected, or the time is up; and all shards that follow
+    /// this one have closed their sockets, or have had time for it.
     pub fn is_drained(&self, now: Now) -> bool {
         let over = |drain: &Drain| self.connections.is_empty() || drain.over_by <= now.tick;
-        self.drain.as_ref().is_some_and(over)
+        let alone = |drain: &Drain| {
+            self.followers_over() || drain.over_by.plus_ms(2 * DRAIN_LAST_MS) <= now.tick
+        };
+        self.drain.as_ref().is_some_and(|drain| over(drain) && alone(drain))
     }
 
     /// Whether a poll that comes now is answered at once: its hold would soon end.

@@ -7,6 +7,7 @@
 use super::Shard;
 use super::clients::Clients;
 use super::connection::{Connection, NOWHERE, Side, State};
+use super::team::Team;
 use crate::limits::EVICTIONS_PER_TICK;
 
 /// A slot, and its socket in the reactor.
@@ -22,6 +23,7 @@ impl Shard {
             + self.wide_bytes
             + self.links_bytes()
             + self.clients.as_ref().map_or(0, Clients::bytes)
+            + self.team.as_ref().map_or(0, Team::bytes)
     }
 
     /// Whether `more` bytes fit under the cap.

@@ -151,11 +151,11 @@ impl Shard {
             }
             After::Cursor(cursor) => cursor,
         };
-        let (head, own) = (self.queue.head(), self.queue.origin());
+        let own = self.origin();
         // What another node gave out a moment ago may not have come here yet.
         let is_known = |origin| origin == own || self.queue.known(origin) > 0 || self.expects(origin);
         let lost = !cursor.seen.is_empty() && !cursor.seen.iter().any(|(origin, _)| is_known(origin));
-        let forged = cursor.seen.seq(own) > head.seq(own);
+        let forged = cursor.seen.seq(own) > self.numbered();
         if cursor.tag != self.settings.tag || forged || lost && self.is_settled() {
             Ok(Start { after: None, reset: true })
         } else if lost {

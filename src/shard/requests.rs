@@ -61,6 +61,10 @@ impl Shard {
                 self.reply_options(index, route, head, now);
                 Ok(())
             }
+            Ok(route) if route.is_for_the_hub() && self.follower().is_some() => {
+                self.send_errand(index, head, body);
+                Ok(())
+            }
             Ok(route) => self.execute_route(index, route, head, body, now),
             Err(refused) => Err(refused),
         };
@@ -69,7 +73,7 @@ impl Shard {
         }
     }
 
-    fn execute_route(
+    pub(super) fn execute_route(
         &mut self,
         index: u32,
         route: Route,
@@ -95,23 +99,46 @@ impl Shard {
             Route::Live => self.reply_text(index, 200, "alive\n", now),
             Route::Ready => self.reply_while_serving(index, 503, "ready\n", now),
             Route::Health => self.reply_while_serving(index, 404, "healthy\n", now),
-            Route::Metrics => {
-                let text = metrics::prometheus(&self.counters, &self.gauges(now));
-                self.reply_body(index, 200, PROMETHEUS, text.as_bytes(), now)
-            }
+            Route::Metrics => self.ask_for_figures(index, Form::Prometheus, now),
             Route::Cluster => {
                 let page = self.cluster_page().ok_or_else(|| {
                     Refused::because(Refusal::NotFound, "This node runs by itself (no --cluster-listen).")
                 })?;
-                self.reply_body(index, 200, JSON, page.as_bytes(), now)
+                self.reply_body(index, 200, JSON, page.as_bytes(), now);
+                Ok(())
             }
-            Route::Stats => {
-                let origin = self.queue.origin().to_string();
-                let version = env!("CARGO_PKG_VERSION");
-                let text = metrics::json(version, &origin, &self.counters, &self.gauges(now));
-                self.reply_body(index, 200, JSON, text.as_bytes(), now)
-            }
+            Route::Stats => self.ask_for_figures(index, Form::Json, now),
         }
+    }
+
+    fn ask_for_figures(&mut self, index: u32, form: Form, now: Now) -> Result<(), Refused> {
+        let figures = Box::new((self.counters.clone(), self.gauges(now)));
+        self.reply_when_told(index, Question::Figures(form, figures), now);
+        Ok(())
+    }
+
+    /// Replies with what all shards have told.
+    pub(super) fn reply_asked(&mut self, index: u32, question: Question, now: Now) {
+        let text = match question {
+            Question::Figures(Form::Prometheus, figures) => {
+                let text = metrics::prometheus(&figures.0, &figures.1);
+                return self.reply_body(index, 200, PROMETHEUS, text.as_bytes(), now);
+            }
+            Question::Figures(Form::Json, figures) => {
+                let origin = self.origin().to_string();
+                metrics::json(env!("CARGO_PKG_VERSION"), &origin, &figures.0, &figures.1)
+            }
+            Question::Channel(_, Some(info)) => describe(&info) + "\n",
+            Question::Channel(_, None) => {
+                return self.refuse(index, &Refusal::ChannelUnknown.into(), now);
+            }
+            Question::Channels(found, next) => {
+                let rows: Vec<String> = found.iter().map(describe).collect();
+                let next = next.map_or(String::new(), |next| format!(",\"next\":{next}"));
+                format!("{{\"channels\":[{}]{next}}}\n", rows.join(","))
+            }
+        };
+        self.reply_body(index, 200, JSON, text.as_bytes(), now);
     }
 
     /// Refuses a request that was understood; a wrong method is told the right ones.
@@ -137,6 +164,7 @@ impl Shard {
         now: Now,
     ) -> Result<(), Refused> {
         let holders = self.holders_for(publisher::parse_acknowledge(head)?)?;
+        self.keep_up()?;
         let publication = publisher::parse_publication(channels, head, body)?;
         self.make_room(publication.bytes())?;
         let mut receipt = self.queue.publish(publication, now)?;
@@ -146,13 +174,48 @@ impl Shard {
         self.deliver(now);
         // Not all who wait there are woken: some wait for another time.
         receipt.subscribers = (self.counters.deliveries - deliveries) as usize;
+        self.reply_when_delivered(index, Publishing::One(receipt), holders, now);
+        Ok(())
+    }
+
+    /// Replies to a publication that all shards have delivered, once enough nodes have it.
+    /// Tells whether it did.
+    pub(super) fn reply_published(
+        &mut self,
+        index: u32,
+        publishing: &Publishing,
+        holders: usize,
+        now: Now,
+    ) -> bool {
         let mut text = std::mem::take(&mut self.body);
         text.clear();
-        publisher::write_receipt(&receipt, &mut text);
-        text.push(b'\n');
-        self.reply_when_held(index, std::iter::once(receipt.id), holders, (201, JSON, &text), now);
+        let done = match publishing {
+            Publishing::One(receipt) => {
+                publisher::write_receipt(receipt, &mut text);
+                text.push(b'\n');
+                self.reply_when_held(index, std::iter::once(receipt.id), holders, (201, JSON, &text), now)
+            }
+            Publishing::Many(form, results) => {
+                publisher::write_results(*form, results, &mut text);
+                let media_type = match form {
+                    publisher::BatchForm::Lines => NDJSON,
+                    publisher::BatchForm::Array => JSON,
+                };
+                let ids = results.iter().flatten().map(|receipt| receipt.id);
+                self.reply_when_held(index, ids, holders, (200, media_type, &text), now)
+            }
+        };
+        text.shrink_to(ANSWER_BYTES_MAX / 4);
         self.body = text;
-        Ok(())
+        done
+    }
+
+    /// Refuses what would put other shards further behind than they may be.
+    fn keep_up(&mut self) -> Result<(), Refused> {
+        match self.hub() {
+            Some(hub) if hub.is_congested() => Err(Refusal::Overloaded.into()),
+            _ => Ok(()),
+        }
     }
 
     fn execute_batch(
@@ -163,6 +226,7 @@ impl Shard {
         now: Now,
     ) -> Result<(), Refused> {
         let holders = self.holders_for(publisher::parse_acknowledge(head)?)?;
+        self.keep_up()?;
         let (form, items) = publisher::parse_batch(head, body)?;
         self.make_room(items.iter().flatten().map(Publication::bytes).sum())?;
         let mut results = Vec::with_capacity(items.len());
@@ -181,14 +245,7 @@ impl Shard {
         }
         // Delivered together: a poll that waits gets all that the batch has for it.
         self.deliver(now);
-        let mut text = Vec::new();
-        publisher::write_results(form, &results, &mut text);
-        let media_type = match form {
-            publisher::BatchForm::Lines => NDJSON,
-            publisher::BatchForm::Array => JSON,
-        };
-        let ids = results.iter().flatten().map(|receipt| receipt.id);
-        self.reply_when_held(index, ids, holders, (200, media_type, &text), now);
+        self.reply_when_delivered(index, Publishing::Many(form, results), holders, now);
         Ok(())
     }
 
@@ -265,9 +322,15 @@ impl Shard {
     }
 
     fn execute_info(&mut self, index: u32, segment: &str, now: Now) -> Result<(), Refused> {
-        let ix = self.queue.open_place(decode_name(segment)?.as_str())?;
-        let info = self.queue.info(ix, now).ok_or(Refusal::ChannelUnknown)?;
-        self.reply_body(index, 200, JSON, (describe(&info) + "\n").as_bytes(), now)
+        let name = decode_name(segment)?;
+        let info = match self.queue.find(name.as_str()) {
+            Lookup::Open(ix) => self.queue.info(ix, now),
+            // Someone may wait there, at another shard.
+            Lookup::Unknown => None,
+            Lookup::Closed => return Err(Refusal::ChannelClosed.into()),
+        };
+        self.reply_when_told(index, Question::Channel(name, info), now);
+        Ok(())
     }
 
     /// `GET /channels?limit=N&from=P`: a page, and where the next begins.
@@ -286,10 +349,8 @@ impl Shard {
             }
         }
         let (found, next) = self.queue.list(from, limit, now);
-        let rows: Vec<String> = found.iter().map(describe).collect();
-        let next = next.map_or(String::new(), |next| format!(",\"next\":{next}"));
-        let text = format!("{{\"channels\":[{}]{next}}}\n", rows.join(","));
-        self.reply_body(index, 200, JSON, text.as_bytes(), now)
+        self.reply_when_told(index, Question::Channels(found, next), now);
+        Ok(())
     }
 
     fn reply_expiry(&mut self, index: u32, status: u16, info: &ChannelInfo, now: Now) -> Result<(), Refused> {
@@ -325,13 +386,13 @@ impl Shard {
         media_type: &'static str,
         body: &[u8],
         now: Now,
-    ) -> Result<(), Refused> {
+    ) {
         self.reply(index, Reply { status, content_type: Some(media_type), body, extra: &[] }, now);
-        Ok(())
     }
 
     fn reply_text(&mut self, index: u32, status: u16, text: &'static str, now: Now) -> Result<(), Refused> {
-        self.reply_body(index, status, TEXT, text.as_bytes(), now)
+        self.reply_body(index, status, TEXT, text.as_bytes(), now);
+        Ok(())
     }
 
     /// 200 while this node serves; 503 before it has caught up; `otherwise` once it is ending.

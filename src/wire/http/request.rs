@@ -93,6 +93,8 @@ pub enum Framing {
 /// more than once, the first value. They may hold any byte but control characters.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RequestHead<'a> {
+    /// The head as it came, with what it ends with.
+    pub raw: &'a [u8],
     /// The method.
     pub method: Method,
     /// The version, which an answer has to respect.
@@ -152,10 +154,14 @@ pub enum Parsed<'a> {
 /// than [`HEAD_BYTES_MAX`]. A refusal is final: more bytes don't change it, and it is
 /// the same however the input was split.
 pub fn parse(input: &[u8]) -> Result<Parsed<'_>, Refusal> {
-    match parse_whole(input) {
-        Some(complete) => Ok(complete),
-        None => lines::parse(input),
+    let mut parsed = match parse_whole(input) {
+        Some(complete) => complete,
+        None => lines::parse(input)?,
+    };
+    if let Parsed::Complete { head, len } = &mut parsed {
+        head.raw = input.get(..*len).unwrap_or_default();
     }
+    Ok(parsed)
 }
 
 /// Whether [`parse`] may say more than [`Parsed::Partial`], which it said before the

@@ -41,6 +41,7 @@ impl<'a> Fields<'a> {
     pub(super) fn new(line: RequestLine<'a>) -> Self {
         Fields {
             head: RequestHead {
+                raw: &[],
                 method: line.method,
                 version: line.version,
                 path: line.path,
