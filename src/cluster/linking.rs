@@ -189,7 +189,11 @@ impl Cluster {
             && !matches!(link.phase, Phase::Ending)
         {
             inbox.shrink_to(inbox.len().max(1024) * 2);
+            let goes_on = !inbox.is_empty();
             link.inbox = inbox;
+            if goes_on {
+                self.snapshot_goes_on(id, now.tick);
+            }
         }
         if std::mem::take(&mut self.replication.has_news) {
             self.pull_missing(now.tick);
@@ -259,7 +263,9 @@ impl Cluster {
             if !reborn && other.role != role && !is_preferred(role) {
                 return self.end(id, "there is another link", now);
             }
-            self.end(other_id, "there is another link", now);
+            let reason =
+                if reborn { "another node of the same name has come" } else { "there is another link" };
+            self.end(other_id, reason, now);
         }
         ::log::info!("link to {} ({from}) stands", hello.node);
         self.counts.links += 1;

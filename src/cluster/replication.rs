@@ -286,7 +286,7 @@ impl Cluster {
 
 impl Cluster {
     /// Whether a snapshot is being taken.
-    pub(super) fn takes_snapshot(&self) -> bool {
+    pub fn takes_snapshot(&self) -> bool {
         self.replication.taking.is_some()
     }
 
@@ -334,6 +334,16 @@ impl Cluster {
     /// The link that a snapshot came over is no more.
     pub(super) fn snapshot_source_lost(&mut self, id: LinkId) {
         self.replication.taking.take_if(|taking| taking.from == id);
+    }
+
+    /// More of a frame came that is not whole: a large message may take long, and to begin anew
+    /// would never end.
+    pub(super) fn snapshot_goes_on(&mut self, id: LinkId, now: Tick) {
+        if let Some(taking) = &mut self.replication.taking
+            && taking.from == id
+        {
+            taking.heard = now;
+        }
     }
 
     fn give_up_silent_snapshot(&mut self, now: Tick) {

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use super::*;
 use crate::limits::{
     DIGEST_ORIGINS_MAX, HANDSHAKE_BYTES_MAX, HANDSHAKE_MS, JOIN_MS, JOIN_MS_MAX, LINK_ENDING_MS,
-    LINK_OUTPUT_BYTES, LINKS_UNPROVEN_MAX, ORIGINS_MAX, PULL_MS, SEQ_MAX,
+    LINK_OUTPUT_BYTES, LINKS_UNPROVEN_MAX, ORIGINS_MAX, PULL_MS, SEQ_MAX, SNAPSHOT_SILENT_MS,
 };
 use crate::time::Timestamp;
-use crate::wire::frame::message::{Digest, Pull};
+use crate::wire::frame::message::{Digest, Pull, Truncated};
 use crate::wire::frame::{Kind, encode};
 
 /// A node, and what it was handed.
@@ -449,6 +449,30 @@ fn questions_do_not_pile_up_for_a_peer_that_does_not_read() {
     }
     let urgent = cluster.links[link.index as usize].peer().unwrap().urgent.len();
     assert!(urgent < 2 * LINK_OUTPUT_BYTES, "{urgent}");
+}
+
+/// Over a slow link a large message takes longer than silence is put up with.
+#[test]
+fn a_snapshot_of_which_something_comes_is_not_given_up() {
+    let mut mesh = Mesh::new(2);
+    mesh.run(1_000);
+    let (node, link) = mesh.pipes[0][0];
+    let mut now = mesh.now;
+    let cluster = &mut mesh.nodes[node].cluster;
+    let (mut bytes, mut piece) = (Vec::new(), Vec::new());
+    Truncated { origin: Origin(77), first: 9 }.write(&mut bytes);
+    cluster.handle_input(link, &bytes, now);
+    encode(Kind::PIECE, 0, b"{}", &[0; 1_000], &mut piece);
+    for part in piece.chunks(100) {
+        assert!(cluster.takes_snapshot());
+        now = now.plus_ms(1_000);
+        cluster.handle_input(link, part, now);
+        cluster.handle_time(now);
+    }
+    cluster.handle_time(now.plus_ms(SNAPSHOT_SILENT_MS));
+    assert!(!cluster.takes_snapshot());
+    mesh.nodes[node].take_events();
+    assert_eq!(mesh.nodes[node].pieces, 1);
 }
 
 /// A peer that has proved to belong may still be of another mind.

@@ -196,7 +196,9 @@ impl Shard {
                 }
                 Event::SnapshotAsked(link) => self.begin_giving(link),
                 Event::SnapshotBegins => drop(self.take_staged()),
-                Event::Piece(frame) => self.take_piece(&frame, now),
+                Event::Piece(frame) if self.takes_snapshot() => self.take_piece(&frame, now),
+                // It came behind the end.
+                Event::Piece(_) => {}
             }
         }
         self.deliver(now);
@@ -264,6 +266,10 @@ impl Shard {
         if last {
             links.giving.swap_remove(at);
         }
+    }
+
+    fn takes_snapshot(&self) -> bool {
+        self.links.as_ref().is_some_and(|links| links.cluster.takes_snapshot())
     }
 
     fn take_staged(&mut self) -> Staged {
