@@ -54,6 +54,8 @@ pub const ANSWER_BYTES_MAX: usize = 1024 * 1024;
 pub const CHANNEL_PAGE_MAX: usize = 1_000;
 /// Origins in one cursor.
 pub const CURSOR_ORIGINS_MAX: usize = 64;
+/// With more origins than this the dead leave cursors before their time.
+pub const CURSOR_ORIGINS_EASY: usize = CURSOR_ORIGINS_MAX * 3 / 4;
 /// A cursor's text, in bytes.
 pub const CURSOR_TEXT_BYTES_MAX: usize = 2_048;
 /// Names of closed channels that are remembered so as to answer 410.
@@ -126,6 +128,8 @@ pub const FRAME_BYTES_MAX: usize = BODY_BYTES_MAX + 64 * 1024 + 12;
 pub const HANDSHAKE_BYTES_MAX: usize = 4 * 1024;
 /// Origins in one vector between nodes.
 pub const DIGEST_ORIGINS_MAX: usize = 4_096;
+/// Origins that a node knows of, live, dead and retired; of others it takes nothing until some are forgotten.
+pub const ORIGINS_MAX: usize = DIGEST_ORIGINS_MAX + RETIRED_ORIGINS_MAX;
 /// A list of origins and their numbers as text, in bytes: about twice what one of
 /// [`DIGEST_ORIGINS_MAX`] takes.
 pub const DIGEST_BYTES_MAX: usize = DIGEST_ORIGINS_MAX * 96;

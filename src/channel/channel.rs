@@ -136,7 +136,8 @@ impl Channel {
         let messages = messages.map_or(Tick(u64::MAX), |next| next.plus_ms(EXPIRY_SLACK_MS));
         // A channel that outlives its time because of its subscribers is looked at again
         // after as long a time.
-        let own = if self.expires > now { self.expires } else { now.plus_ms(self.ttl_ms) };
+        let again = || now.plus_ms(self.ttl_ms.max(EXPIRY_SLACK_MS));
+        let own = if self.expires > now { self.expires } else { again() };
         messages.min(own)
     }
 }

@@ -229,6 +229,22 @@ impl History {
         self.settle();
     }
 
+    /// Drops all messages of some origins.
+    pub fn drop_messages(&mut self, is_over: impl Fn(Origin) -> bool) {
+        let (mut count, mut bytes) = (0, 0);
+        for strand in self.strands.iter_mut().filter(|strand| is_over(strand.origin)) {
+            while let Some(message) = strand.drop_front() {
+                count += 1;
+                bytes += message.bytes();
+            }
+        }
+        if count > 0 {
+            self.count -= count;
+            self.bytes -= bytes;
+            self.settle();
+        }
+    }
+
     /// Drops the oldest messages until at most `count_max` and `bytes_max` are held;
     /// the newest always stays.
     pub fn trim(&mut self, count_max: usize, bytes_max: usize, mut dropped: impl FnMut(Arc<Message>)) {

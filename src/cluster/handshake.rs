@@ -141,8 +141,13 @@ impl Handshake {
             (State::AwaitingProof { theirs, meta }, Kind::PROOF) => {
                 let expected = self.proof_of(self.role.other(), &meta, &self.own_meta);
                 // Compared in constant time.
-                let proven = expected.finalize_verify(&Proof::parse(frame.meta)?.mac);
-                if proven { Ok(Progress::Established(theirs)) } else { Err(HandshakeError::BadProof) }
+                if !expected.finalize_verify(&Proof::parse(frame.meta)?.mac) {
+                    return Err(HandshakeError::BadProof);
+                }
+                // Not before it is proven: whoever sends our HELLO back could have us never call again
+                // where another node is reached.
+                let is_own = theirs.node == self.own.node && theirs.origin == self.own.origin;
+                if is_own { Err(HandshakeError::Ourselves) } else { Ok(Progress::Established(theirs)) }
             }
             _ => Err(HandshakeError::Unexpected),
         }
@@ -157,9 +162,6 @@ impl Handshake {
         let hello = Hello::parse(meta)?;
         if hello.cluster != self.own.cluster {
             return Err(HandshakeError::ForeignCluster(hello.cluster));
-        }
-        if hello.node == self.own.node && hello.origin == self.own.origin {
-            return Err(HandshakeError::Ourselves);
         }
         Ok(hello)
     }

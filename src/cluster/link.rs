@@ -16,7 +16,7 @@ use super::handshake::{Handshake, Role};
 use super::log::Logs;
 use crate::cursor::VersionVector;
 use crate::ids::{MessageId, Origin};
-use crate::limits::{DIGEST_MS, HEARTBEAT_MS, LINK_OUTPUT_BYTES, PULLS_SERVED_MAX};
+use crate::limits::{DIGEST_MS, HEARTBEAT_MS, LINK_OUTPUT_BYTES, ORIGINS_MAX, PULLS_SERVED_MAX};
 use crate::time::Tick;
 use crate::wire::frame::message::{Digest, Hello, Pull, Truncated};
 
@@ -185,11 +185,23 @@ impl Peer {
         }
     }
 
+    /// It has that entry and all before it. Of origins beyond those that can be remembered nothing is noted.
+    pub fn note(&mut self, origin: Origin, seq: u64) {
+        if self.has.len() < ORIGINS_MAX || self.has.seq(origin) > 0 {
+            self.has.raise(origin, seq);
+        }
+    }
+
+    /// Whether it can be asked for more: it has taken what it was asked.
+    pub fn takes_questions(&self) -> bool {
+        self.urgent.len() < LINK_OUTPUT_BYTES
+    }
+
     /// It says what it has.
     pub fn digest(&mut self, digest: &Digest, own: Origin, own_head: u64) {
         for (origin, seq) in digest.have.iter() {
             // Nobody can have more of our log than there is.
-            self.has.raise(origin, if origin == own { seq.min(own_head) } else { seq });
+            self.note(origin, if origin == own { seq.min(own_head) } else { seq });
         }
         self.ready = digest.ready;
         self.digested = true;

@@ -1,6 +1,7 @@
 //! Links from their first byte to their end: accepted or called, let in or refused, one for each
 //! pair of nodes.
 
+use std::cmp::Reverse;
 use std::net::SocketAddr;
 
 use super::handshake::{Handshake, HandshakeError, Progress, Role};
@@ -15,16 +16,42 @@ use crate::wire::frame::message::{Bye, Hello, VERSION};
 use crate::wire::frame::{Frame, decode};
 
 impl Cluster {
-    /// A peer connected; `None` if too many do.
+    /// A peer connected; `None` if too many are.
     pub fn accept(&mut self, from: SocketAddr, now: Now) -> Option<LinkId> {
-        let unproven = self.links.iter().filter(|(_, link)| link.peer().is_none()).count();
-        if unproven >= LINKS_UNPROVEN_MAX || self.links.len() >= LINKS_MAX {
-            self.refuse(from, &"too many peers that have not proved to belong", now.tick);
+        let strangers = self.strangers().count();
+        if (strangers >= LINKS_UNPROVEN_MAX || self.links.len() >= LINKS_MAX) && !self.cut_stranger(now) {
+            self.refuse(from, &"there are too many links", now.tick);
             return None;
         }
         let id = self.add_link(Role::Acceptor, from, now.tick);
         self.begin_handshake(id, now);
         Some(id)
+    }
+
+    /// Who called and has not proved to belong.
+    fn strangers(&self) -> impl Iterator<Item = (usize, &Link)> {
+        self.links.iter().filter(|(_, link)| link.role == Role::Acceptor && link.peer().is_none())
+    }
+
+    /// Cuts one of the strangers, if there are any, to make room for another: whoever holds a place
+    /// without a word must not keep those out who belong here. It is one of the address that has most;
+    /// of these one that is refused already, or the one that has had most time.
+    fn cut_stranger(&mut self, now: Now) -> bool {
+        let of_its_address = |link: &Link| {
+            self.strangers().filter(|(_, other)| other.address.ip() == link.address.ip()).count()
+        };
+        let worst = self.strangers().max_by_key(|(_, link)| {
+            (
+                of_its_address(link),
+                matches!(link.phase, Phase::Ending),
+                Reverse((link.until, link.generation)),
+            )
+        });
+        let Some((index, link)) = worst else { return false };
+        let (id, address) = (LinkId { index: index as u32, generation: link.generation }, link.address);
+        self.refuse(address, &"too many peers have not proved to belong", now.tick);
+        self.close(id, now);
+        true
     }
 
     /// The next address to connect to.
@@ -154,7 +181,14 @@ impl Cluster {
             && !matches!(link.phase, Phase::Ending)
         {
             inbox.shrink_to(inbox.len().max(1024) * 2);
+            let goes_on = !inbox.is_empty();
             link.inbox = inbox;
+            if goes_on {
+                self.snapshot_goes_on(id, now.tick);
+            }
+        }
+        if std::mem::take(&mut self.replication.has_news) {
+            self.pull_missing(now.tick);
         }
     }
 
@@ -221,7 +255,9 @@ impl Cluster {
             if !reborn && other.role != role && !is_preferred(role) {
                 return self.end(id, "there is another link", now);
             }
-            self.end(other_id, "there is another link", now);
+            let reason =
+                if reborn { "another node of the same name has come" } else { "there is another link" };
+            self.end(other_id, reason, now);
         }
         ::log::info!("link to {} ({from}) stands", hello.node);
         self.counts.links += 1;

@@ -83,9 +83,13 @@ impl Logs {
     pub fn keep(&mut self, keeps: impl Fn(Origin) -> bool) {
         let gone: Vec<Origin> =
             self.logs.iter().map(|(origin, _)| *origin).filter(|origin| !keeps(*origin)).collect();
-        for origin in gone {
-            self.clear(origin, 1);
-            self.logs.remove(&origin);
+        if gone.is_empty() {
+            return;
+        }
+        // However many they are, the order is gone through once.
+        self.order.retain(|origin| keeps(*origin));
+        for log in gone.iter().filter_map(|origin| self.logs.remove(origin)) {
+            self.bytes -= log.frames.iter().map(cost).sum::<usize>();
         }
     }
 

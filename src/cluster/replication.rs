@@ -12,7 +12,9 @@ use super::link::Link;
 use super::{Cluster, Event, LinkId};
 use crate::cursor::VersionVector;
 use crate::ids::{MessageId, Origin};
-use crate::limits::{EARLY_BYTES_MAX, EARLY_ENTRIES_MAX, PULL_ENTRIES_MAX, PULL_MS, SNAPSHOT_SILENT_MS};
+use crate::limits::{
+    EARLY_BYTES_MAX, EARLY_ENTRIES_MAX, ORIGINS_MAX, PULL_ENTRIES_MAX, PULL_MS, SNAPSHOT_SILENT_MS,
+};
 use crate::planted::Bug;
 use crate::sorted::SortedMap;
 use crate::time::{Now, Tick};
@@ -29,6 +31,8 @@ pub(super) struct Replication {
     missing: SortedMap<Origin, Missing>,
     /// The snapshot that is being taken.
     taking: Option<Taking>,
+    /// Someone has said what there is: it is to be compared with what is here, once for all that was read.
+    pub(super) has_news: bool,
 }
 
 /// What is missing of one origin.
@@ -64,10 +68,10 @@ impl Cluster {
         match frame.kind {
             Kind::ENTRY => {
                 let Ok(entry) = entry_id(frame) else { return self.end_misunderstood(id, now) };
-                self.handle_entry(id, entry, frame.flags, bytes);
+                self.handle_entry(id, entry, frame.flags, bytes, now);
             }
             Kind::DIGEST => match Digest::parse(frame) {
-                Ok(digest) => self.handle_digest(id, &digest, now),
+                Ok(digest) => self.handle_digest(id, &digest),
                 Err(_) => self.end_misunderstood(id, now),
             },
             Kind::PULL => {
@@ -113,11 +117,11 @@ impl Cluster {
         self.end(id, "a frame is not what its kind says", now);
     }
 
-    fn handle_entry(&mut self, link: LinkId, id: MessageId, flags: u8, bytes: &[u8]) {
+    fn handle_entry(&mut self, link: LinkId, id: MessageId, flags: u8, bytes: &[u8], now: Now) {
         let own = self.setup.origin;
         if let Some(peer) = self.link(link).and_then(Link::peer_mut) {
             if id.origin != own {
-                peer.has.raise(id.origin, id.seq);
+                peer.note(id.origin, id.seq);
             }
             peer.tell |= flags & ACK_WANTED != 0;
             if peer.tell {
@@ -127,12 +131,28 @@ impl Cluster {
         let have = self.have.seq(id.origin);
         if id.origin == self.setup.origin || id.seq <= have {
             self.counts.repeated += 1;
+        } else if have == 0 && self.have.len() >= ORIGINS_MAX {
+            // It can be pulled once others are forgotten.
+            self.refuse_origin(link, now);
         } else if id.seq == have + 1 || self.setup.planted.is(Bug::ApplyOutOfOrder) {
             self.hand_out(id, bytes.into());
             self.hand_out_early(id.origin);
         } else {
             self.hold_early(id, bytes);
         }
+    }
+
+    fn refuse_origin(&mut self, id: LinkId, now: Now) {
+        if let Some(link) = self.link(id) {
+            let address = link.address;
+            self.refuse(address, &"it tells of more origins than can be remembered", now.tick);
+        }
+    }
+
+    /// Whether all of a snapshot's origins can be remembered.
+    pub fn has_room_for(&self, head: &VersionVector) -> bool {
+        let added = head.iter().filter(|(origin, _)| self.have.seq(*origin) == 0).count();
+        self.have.len() + added <= ORIGINS_MAX
     }
 
     /// An entry that is the next of its origin.
@@ -191,7 +211,7 @@ impl Cluster {
         }
     }
 
-    fn handle_digest(&mut self, id: LinkId, digest: &Digest, now: Now) {
+    fn handle_digest(&mut self, id: LinkId, digest: &Digest) {
         let (own, own_head) = (self.setup.origin, self.have.seq(self.setup.origin));
         let planted = self.setup.planted;
         let Some(peer) = self.link(id).and_then(Link::peer_mut) else { return };
@@ -200,8 +220,8 @@ impl Cluster {
         if resumes {
             peer.skip_one();
         }
+        self.replication.has_news = true;
         self.list(id);
-        self.pull_missing(now.tick);
     }
 }
 
@@ -229,6 +249,9 @@ impl Cluster {
     /// Asks for one origin's missing entries, unless they are on their way.
     fn pull(&mut self, origin: Origin, now: Tick) {
         let have = self.have.seq(origin);
+        if have == 0 && self.have.len() >= ORIGINS_MAX {
+            return;
+        }
         let fresh = || Missing { have, since: now, asked: None, times: 0 };
         let missing = self.replication.missing.get_or_insert_with(origin, fresh);
         if missing.have != have {
@@ -243,7 +266,9 @@ impl Cluster {
         let able: Vec<LinkId> = self
             .links
             .iter()
-            .filter(|(_, link)| link.peer().is_some_and(|peer| peer.has.seq(origin) > have))
+            .filter(|(_, link)| {
+                link.peer().is_some_and(|peer| peer.has.seq(origin) > have && peer.takes_questions())
+            })
             .map(|(index, link)| LinkId { index: index as u32, generation: link.generation })
             .collect();
         let Some(id) = able.get(times % able.len().max(1)).copied() else { return };
@@ -262,7 +287,7 @@ impl Cluster {
 
 impl Cluster {
     /// Whether a snapshot is being taken.
-    pub(super) fn takes_snapshot(&self) -> bool {
+    pub fn takes_snapshot(&self) -> bool {
         self.replication.taking.is_some()
     }
 
@@ -310,6 +335,16 @@ impl Cluster {
     /// The link that a snapshot came over is no more.
     pub(super) fn snapshot_source_lost(&mut self, id: LinkId) {
         self.replication.taking.take_if(|taking| taking.from == id);
+    }
+
+    /// More of a frame came that is not whole: a large message may take long, and to begin anew
+    /// would never end.
+    pub(super) fn snapshot_goes_on(&mut self, id: LinkId, now: Tick) {
+        if let Some(taking) = &mut self.replication.taking
+            && taking.from == id
+        {
+            taking.heard = now;
+        }
     }
 
     fn give_up_silent_snapshot(&mut self, now: Tick) {

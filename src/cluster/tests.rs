@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::limits::{
-    HANDSHAKE_BYTES_MAX, HANDSHAKE_MS, JOIN_MS, JOIN_MS_MAX, LINK_ENDING_MS, LINK_OUTPUT_BYTES, LINKS_UNPROVEN_MAX,
-    PULL_MS, SEQ_MAX,
+    DIGEST_ORIGINS_MAX, HANDSHAKE_BYTES_MAX, HANDSHAKE_MS, JOIN_MS, JOIN_MS_MAX, LINK_ENDING_MS,
+    LINK_OUTPUT_BYTES, LINKS_UNPROVEN_MAX, ORIGINS_MAX, PULL_MS, SEQ_MAX, SNAPSHOT_SILENT_MS,
 };
 use crate::time::Timestamp;
-use crate::wire::frame::message::{Digest, Pull};
+use crate::wire::frame::message::{Digest, Pull, Truncated};
 use crate::wire::frame::{Kind, encode};
 
 /// A node, and what it was handed.
@@ -377,10 +377,12 @@ fn strangers_are_bounded_and_cut() {
         assert_eq!(cluster.poll_closed(), Some(link), "{what}");
     }
     let silent: Vec<LinkId> = (0..LINKS_UNPROVEN_MAX).map(|_| cluster.accept(from, now).unwrap()).collect();
-    assert_eq!(cluster.accept(from, now), None);
     silent.iter().for_each(|link| cluster.handle_input(*link, &[0, 0, 15], now));
     let before = cluster.bytes();
     assert!(before < LINKS_UNPROVEN_MAX * 2 * HANDSHAKE_BYTES_MAX, "{before}");
+    assert_eq!(cluster.links.len(), LINKS_UNPROVEN_MAX);
+    assert!(cluster.accept(from, now).is_some());
+    assert_eq!((cluster.poll_closed(), cluster.links.len()), (Some(silent[0]), LINKS_UNPROVEN_MAX));
     cluster.handle_time(now.plus_ms(HANDSHAKE_MS + LINK_ENDING_MS));
     assert_eq!(cluster.links.len(), 0);
 }
@@ -395,6 +397,94 @@ fn what_is_refused_is_counted_and_shown() {
     let link = cluster.accept(address(41), now).unwrap();
     cluster.handle_input(link, b"GET / HTTP/1.1\r\n\r\n", now);
     assert_eq!(cluster.view().counts.refused, 2);
+}
+
+/// However many come from one address, whoever calls from another is heard out.
+#[test]
+fn strangers_shut_nobody_out() {
+    let mut mesh = Mesh::new(1);
+    let now = mesh.now;
+    let cluster = &mut mesh.nodes[0].cluster;
+    let of = |host: u8| SocketAddr::from(([127, 0, 0, host], 9));
+    for _ in 0..LINKS_UNPROVEN_MAX {
+        cluster.accept(of(7), now);
+    }
+    let others = [2, 3].map(|host| cluster.accept(of(host), now).unwrap());
+    for _ in 0..3 * LINKS_UNPROVEN_MAX {
+        cluster.accept(of(7), now);
+    }
+    assert_eq!(cluster.links.len(), LINKS_UNPROVEN_MAX);
+    assert!(others.into_iter().all(|other| cluster.link(other).is_some()));
+}
+
+/// What a peer says that there is, and never gives, is not remembered without end.
+#[test]
+fn origins_that_a_peer_makes_up_are_bounded() {
+    let mut mesh = Mesh::new(2);
+    mesh.run(1_000);
+    let (node, link) = mesh.pipes[0][0];
+    let now = mesh.now;
+    let cluster = &mut mesh.nodes[node].cluster;
+    let origins =
+        |from: usize| (from * DIGEST_ORIGINS_MAX..(from + 1) * DIGEST_ORIGINS_MAX).map(|n| 1_000 + n as u64);
+    for from in 0..4 {
+        let (mut bytes, mut have) = (Vec::new(), VersionVector::default());
+        origins(from).for_each(|origin| have.set(Origin(origin), 9));
+        Digest { have, full: false, ready: true }.write(&mut bytes);
+        cluster.handle_input(link, &bytes, now);
+    }
+    assert!(cluster.links[link.index as usize].peer().unwrap().has.len() <= ORIGINS_MAX);
+    for origin in (0..4).flat_map(origins) {
+        cluster.handle_input(link, &entry(MessageId { origin: Origin(origin), seq: 1 }, 1), now);
+    }
+    assert!(cluster.have().len() <= ORIGINS_MAX, "{}", cluster.have().len());
+    let known = Origin(1_000);
+    cluster.handle_input(link, &entry(MessageId { origin: known, seq: 2 }, 1), now);
+    assert_eq!(cluster.have().seq(known), 2, "what was known goes on");
+}
+
+/// A peer that says that it has much, and takes nothing of what it is asked.
+#[test]
+fn questions_do_not_pile_up_for_a_peer_that_does_not_read() {
+    let mut mesh = Mesh::new(2);
+    mesh.run(1_000);
+    let (node, link) = mesh.pipes[0][0];
+    let cluster = &mut mesh.nodes[node].cluster;
+    let mut have = VersionVector::default();
+    (0..DIGEST_ORIGINS_MAX).for_each(|n| have.set(Origin(1_000 + n as u64), SEQ_MAX));
+    let mut bytes = Vec::new();
+    Digest { have, full: false, ready: true }.write(&mut bytes);
+    for step in 0..200 {
+        let now = mesh.now.plus_ms(step * PULL_MS);
+        cluster.handle_input(link, &bytes, now);
+        cluster.handle_time(now);
+    }
+    let urgent = cluster.links[link.index as usize].peer().unwrap().urgent.len();
+    assert!(urgent < 2 * LINK_OUTPUT_BYTES, "{urgent}");
+}
+
+/// Over a slow link a large message takes longer than silence is put up with.
+#[test]
+fn a_snapshot_of_which_something_comes_is_not_given_up() {
+    let mut mesh = Mesh::new(2);
+    mesh.run(1_000);
+    let (node, link) = mesh.pipes[0][0];
+    let mut now = mesh.now;
+    let cluster = &mut mesh.nodes[node].cluster;
+    let (mut bytes, mut piece) = (Vec::new(), Vec::new());
+    Truncated { origin: Origin(77), first: 9 }.write(&mut bytes);
+    cluster.handle_input(link, &bytes, now);
+    encode(Kind::PIECE, 0, b"{}", &[0; 1_000], &mut piece);
+    for part in piece.chunks(100) {
+        assert!(cluster.takes_snapshot());
+        now = now.plus_ms(1_000);
+        cluster.handle_input(link, part, now);
+        cluster.handle_time(now);
+    }
+    cluster.handle_time(now.plus_ms(SNAPSHOT_SILENT_MS));
+    assert!(!cluster.takes_snapshot());
+    mesh.nodes[node].take_events();
+    assert_eq!(mesh.nodes[node].pieces, 1);
 }
 
 /// A peer that has proved to belong may still be of another mind.

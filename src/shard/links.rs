@@ -11,7 +11,9 @@ use super::acknowledge::Waiting;
 use crate::channel::queue::{Applied, Fates, Snapshot, Staged};
 use crate::cluster::{Cluster, Event, LinkId, Setup};
 use crate::ids::{MessageId, Origin};
-use crate::limits::{ANSWER_MESSAGES_MAX, EXPIRY_PATIENCE_MS, FRAME_BYTES_MAX, PIECES_BYTES, RETIRE_MS};
+use crate::limits::{
+    ANSWER_MESSAGES_MAX, EXPIRY_PATIENCE_MS, FRAME_BYTES_MAX, PIECES_BYTES, RETIRE_MS, WARNING_MS,
+};
 use crate::session::{peer, roster};
 use crate::time::{Now, Tick};
 use crate::wire::frame::{ACK_WANTED, decode};
@@ -29,6 +31,8 @@ pub(super) struct Links {
     /// What is logged next is to be acknowledged at once.
     pub(super) ack_wanted: bool,
     next_retirement: Tick,
+    /// When an entry that is not understood was last logged.
+    warned: Option<Tick>,
     /// Where frames are written.
     frame: Vec<u8>,
 }
@@ -47,6 +51,7 @@ impl Shard {
             waiting: Waiting::default(),
             ack_wanted: false,
             next_retirement: now.tick.plus_ms(RETIRE_MS),
+            warned: None,
             frame: Vec::new(),
         }));
     }
@@ -191,7 +196,9 @@ impl Shard {
                 }
                 Event::SnapshotAsked(link) => self.begin_giving(link),
                 Event::SnapshotBegins => drop(self.take_staged()),
-                Event::Piece(frame) => self.take_piece(&frame, now),
+                Event::Piece(frame) if self.takes_snapshot() => self.take_piece(&frame, now),
+                // It came behind the end.
+                Event::Piece(_) => {}
             }
         }
         self.deliver(now);
@@ -205,8 +212,8 @@ impl Shard {
         };
         let Some(entry) = entry else {
             // Of a later version perhaps: what follows in its log must not wait for it.
-            log::warn!("entry {id} is not understood");
             self.counters.entries_dropped += 1;
+            self.note_misunderstood(id, now);
             return self.queue.pass_over(id);
         };
         match self.queue.apply(entry, now) {
@@ -215,6 +222,18 @@ impl Shard {
             }
             Applied::NoRoom | Applied::OutOfTurn => self.counters.entries_dropped += 1,
             Applied::Changed | Applied::Void => {}
+        }
+    }
+}
+
+impl Shard {
+    /// All of a later version's log may be so: it must not fill ours.
+    fn note_misunderstood(&mut self, id: MessageId, now: Now) {
+        let Some(links) = &mut self.links else { return };
+        if links.warned.is_none_or(|warned| now.tick.since_ms(warned) >= WARNING_MS) {
+            links.warned = Some(now.tick);
+            let count = self.counters.entries_dropped;
+            log::warn!("entry {id} is not understood; {count} entries were dropped so far");
         }
     }
 }
@@ -248,6 +267,10 @@ impl Shard {
         }
     }
 
+    fn takes_snapshot(&self) -> bool {
+        self.links.as_ref().is_some_and(|links| links.cluster.takes_snapshot())
+    }
+
     fn take_staged(&mut self) -> Staged {
         self.links.as_mut().map_or_else(Staged::default, |links| std::mem::take(&mut links.staged))
     }
@@ -256,9 +279,12 @@ impl Shard {
         let Ok(Some((frame, _))) = decode(frame, FRAME_BYTES_MAX) else { return };
         let bytes_max = self.settings.memory_bytes_max;
         let Some(links) = &mut self.links else { return };
-        let taken = peer::parse_piece(&frame).is_ok_and(|piece| links.staged.add(piece, bytes_max).is_ok());
+        let taken = peer::parse_piece(&frame).is_ok_and(|piece| links.staged.add(piece, bytes_max).is_ok())
+            && (!links.staged.is_complete() || links.cluster.has_room_for(links.staged.head()));
         if !taken {
-            log::warn!("a snapshot cannot be used: not understood, or larger than the memory");
+            log::warn!(
+                "a snapshot cannot be used: not understood, or larger than the memory, or of too many origins"
+            );
             links.staged = Staged::default();
             return links.cluster.handle_not_installed(now);
         }

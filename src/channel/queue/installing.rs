@@ -105,6 +105,13 @@ impl Staged {
         &self.head
     }
 
+    /// Claims to have so much of an origin, dead and alive.
+    #[cfg(test)]
+    pub(super) fn boast(&mut self, origin: Origin, seq: u64) {
+        self.head.set(origin, seq);
+        self.retired.set(origin, 2 * seq);
+    }
+
     /// A channel that goes on comes again; what follows belongs to it.
     fn add_channel(&mut self, piece: ChannelPiece) {
         match self.places.get(&piece.name).and_then(|at| Some((*at, self.channels.get_mut(*at)?))) {
@@ -134,10 +141,14 @@ impl Staged {
 
 impl MessageQueue {
     /// Takes in all of a snapshot at once; nothing if it is not complete.
-    pub fn install(&mut self, staged: Staged, now: Now) -> bool {
+    pub fn install(&mut self, mut staged: Staged, now: Now) -> bool {
         if !staged.is_complete() {
             return false;
         }
+        // Nobody knows more of this node's log than it does, nor that it is dead.
+        let own_seq = staged.head.seq(self.origin).min(self.known(self.origin));
+        staged.head.set(self.origin, own_seq);
+        staged.retired.set(self.origin, 0);
         let own = self.all_known();
         // First of all: what is known to be gone is told by how it compares with the head.
         for (origin, seq) in staged.head.iter() {
@@ -237,7 +248,8 @@ impl MessageQueue {
         let mut messages: HashMap<MessageId, Arc<Message>> = HashMap::new();
         for (_, id, ix) in puts {
             let Some((time, published)) = staged.messages.get(&id) else { continue };
-            let message = messages.entry(id).or_insert_with(|| Arc::new(installed(id, *time, published, now)));
+            let message =
+                messages.entry(id).or_insert_with(|| Arc::new(installed(id, *time, published, now)));
             if self.was_put(ix, id) && !self.planted.is(Bug::SnapshotRepeats) {
                 continue;
             }

@@ -9,7 +9,7 @@ use super::MessageQueue;
 use crate::channel::entry::Deed;
 use crate::cursor::VersionVector;
 use crate::ids::Origin;
-use crate::limits::{ORIGIN_KEPT_MS, RETIRED_ORIGINS_MAX, RETIREMENTS_MAX};
+use crate::limits::{CURSOR_ORIGINS_EASY, ORIGIN_KEPT_MS, RETIRED_ORIGINS_MAX, RETIREMENTS_MAX};
 use crate::sorted::SortedMap;
 use crate::time::{Now, Tick};
 
@@ -62,6 +62,11 @@ impl Retirement {
         if let Some(heard) = self.heard.get_mut(&origin) {
             heard.dead = None;
         }
+    }
+
+    /// When the last of an origin's messages expires, as far as is known.
+    fn needed_until(&self, origin: Origin) -> Tick {
+        self.heard.get(&origin).map_or(Tick(0), |heard| heard.until)
     }
 
     /// Whether an origin that is dead was not known to be so, or its messages not to have expired.
@@ -192,6 +197,45 @@ impl MessageQueue {
             rounds.iter_mut().skip(known).take(1).for_each(|round| round.origins.set(origin, seq));
         }
         rounds.into_iter().for_each(|round| self.retire(round.origins, round.at));
+        self.retire_early(is_live, now);
+    }
+
+    /// A cursor that names more origins than it may is refused by every node. Before it comes to that, as
+    /// with a node that starts again and again, those of the dead go whose messages expire first, and with
+    /// them what is cached of theirs: whoever has not read it is told of a gap.
+    fn retire_early(&mut self, is_live: impl Fn(Origin) -> bool, now: Now) {
+        let excess = self.head.len().saturating_sub(CURSOR_ORIGINS_EASY);
+        if excess == 0 {
+            return;
+        }
+        let is_dead = |(origin, _): &(Origin, u64)| *origin != self.origin && !is_live(*origin);
+        let mut dead: Vec<_> = self.head.iter().filter(is_dead).collect();
+        if dead.is_empty() {
+            return;
+        }
+        self.mark(now);
+        let mut at = self.head.clone();
+        dead.iter().for_each(|(origin, _)| at.set(*origin, 0));
+        dead.sort_unstable_by_key(|(origin, _)| (self.retirement.needed_until(*origin), *origin));
+        let mut early = VersionVector::default();
+        dead.into_iter().take(excess).for_each(|(origin, seq)| early.set(origin, seq));
+        self.drop_messages_of(&early);
+        self.retire(early, at);
+    }
+
+    /// Drops what is cached of some origins.
+    fn drop_messages_of(&mut self, origins: &VersionVector) {
+        for ix in 0..self.channels.capacity() {
+            let Some(channel) = self.channels.get_mut(ix).filter(|channel| channel.history().is_some())
+            else {
+                continue;
+            };
+            let history = channel.history_mut();
+            let before = (history.count(), history.bytes());
+            history.drop_messages(|origin| origins.seq(origin) > 0);
+            let after = (history.count(), history.bytes());
+            self.account(before, after);
+        }
     }
 
     /// An origin was heard of, and stands in cursors (again).

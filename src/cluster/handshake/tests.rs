@@ -130,6 +130,12 @@ fn a_node_does_not_link_to_itself_but_to_its_next_life() {
     let mut a = End::dialer();
     let own = a.sent.clone();
     a.read(&own);
+    let proof = a.sent[own.len()..].to_vec();
+    a.read(&proof);
+    assert_eq!(a.failed(), &HandshakeError::BadProof, "a mirror is not this node");
+
+    let (mut a, mut b) = (End::dialer(), End::new(Role::Acceptor, hello("a", 2), KEY));
+    talk(&mut a, &mut b, 1000);
     assert_eq!(a.failed(), &HandshakeError::Ourselves);
 
     let reborn = Hello { origin: Origin(8), ..hello("a", 2) };

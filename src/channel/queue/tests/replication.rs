@@ -4,7 +4,10 @@
 use super::*;
 use crate::channel::entry::Deed;
 use crate::channel::snapshot::Piece;
-use crate::limits::{CLOCK_AHEAD_MS_MAX, ORIGIN_KEPT_MS, RETIRED_ORIGINS_MAX, RETIREMENTS_MAX};
+use crate::cursor::{ClusterTag, Cursor};
+use crate::limits::{
+    CLOCK_AHEAD_MS_MAX, CURSOR_ORIGINS_MAX, ORIGIN_KEPT_MS, RETIRED_ORIGINS_MAX, RETIREMENTS_MAX,
+};
 
 const OTHER: Origin = Origin(6);
 
@@ -440,4 +443,54 @@ fn only_so_many_dead_are_remembered() {
     assert_eq!(here.head().len(), 1);
     assert_eq!(here.retirement.all().0.len(), RETIRED_ORIGINS_MAX);
     assert!(here.retirement.round_count() <= RETIREMENTS_MAX);
+}
+
+/// A node that crashes again and again: each of its lives has an origin, and a cursor holds only so many.
+#[test]
+fn the_dead_leave_room_in_cursors_before_their_time() {
+    let mut here = replicated(ORIGIN);
+    publish(&mut here, "a", START);
+    let mut now = START;
+    let mut after = here.head().clone();
+    for n in 0..3 * CURSOR_ORIGINS_MAX {
+        let mut there = replicated(Origin(1_000 + n as u64));
+        publish(&mut there, "a", now);
+        pass(&mut there, &mut here, now);
+        let (got, gap, examined) = read_after(&here, "a", &after, now);
+        assert_eq!((got.len(), gap), (1, false), "who keeps up misses nothing: {n}");
+        let mut text = Vec::new();
+        Cursor::write(ClusterTag(0), &examined, &mut text);
+        let text = String::from_utf8(text).unwrap();
+        after = Cursor::parse(&text).expect("what is given out can be read back").seen;
+        now = now.plus_ms(1);
+        here.retire_dead(|_| false, now);
+    }
+    let behind = vector(&[(ORIGIN, 1)]);
+    assert!(read_after(&here, "a", &behind, now).1, "who does not is told");
+    assert_eq!(here.known(Origin(1_000)), 1, "and nothing is taken for new");
+}
+
+#[test]
+fn nobody_knows_more_of_this_nodes_log_than_it_does() {
+    let mut there = replicated(OTHER);
+    publish(&mut there, "a", START);
+    let mut staged = snapshot_of(&there, START);
+    staged.boast(ORIGIN, 1_000);
+    let mut here = replicated(ORIGIN);
+    assert!(here.install(staged, START));
+    assert_eq!((here.known(ORIGIN), here.known(OTHER)), (0, 1));
+    assert_eq!(publish(&mut here, "a", START), 1);
+}
+
+#[test]
+fn a_channel_without_time_to_live_that_someone_waits_on_is_not_looked_at_again_and_again() {
+    let (mut here, mut there) = pair();
+    let ix = here.open(&name("a"), START.tick).unwrap();
+    here.join(ix, Subscriber(1));
+    publish(&mut there, "a", START);
+    there.renew("a", Some(0), START).unwrap();
+    pass(&mut there, &mut here, START);
+    let later = START.plus_ms(100_000);
+    assert!(here.expire(later.tick, 100));
+    assert!(here.next_expiry().is_none_or(|next| next > later.tick));
 }
