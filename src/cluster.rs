@@ -233,6 +233,16 @@ impl Cluster {
             || self.peers().any(|peer| peer.hello.origin == origin)
     }
 
+    /// All origins that may still say something.
+    pub fn live_origins(&self) -> Vec<Origin> {
+        let members = self.members.iter().map(|member| member.origin);
+        let peers = self.peers().map(|peer| peer.hello.origin);
+        let mut live: Vec<Origin> = members.chain(peers).collect();
+        live.sort_unstable();
+        live.dedup();
+        live
+    }
+
     /// Whether what an origin said may still be on its way here.
     pub fn expects(&self, origin: Origin) -> bool {
         self.is_live(origin) && !self.setup.planted.is(Bug::ResetInDoubt)

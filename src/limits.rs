@@ -4,6 +4,13 @@
 //! written here; the rest is fixed. The assertions at the end hold the bounds
 //! against each other, at compile time.
 
+// -- Threads ----------------------------------------------------------------------------
+
+/// Shards of a node.
+pub const SHARDS_MAX: usize = 256;
+/// What a shard may be behind the hub, in bytes; beyond it the hub takes nothing new.
+pub const TEAM_BYTES_MAX: usize = 16 * 1024 * 1024;
+
 // -- HTTP: what a request may be (RFC 9112) ------------------------------------
 
 /// A request line, in bytes without its line end; beyond it 414.

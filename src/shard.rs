@@ -431,6 +431,7 @@ impl Shard {
     /// Lets time pass: polls end, slow peers are cut, channels and messages expire.
     pub fn handle_time(&mut self, now: Now) {
         self.expiry_overdue = !self.queue.expire(now.tick, EXPIRIES_PER_TICK);
+        self.expire_channels(now);
         self.handle_links_time(now);
         self.deliver(now);
         self.step_drain(now);

@@ -28,6 +28,7 @@ pub use self::applying::{Applied, Fates};
 use self::eviction::EvictionOrder;
 pub use self::installing::{Staged, Unfit};
 use self::names::Names;
+pub use self::retirement::Retired;
 use self::retirement::Retirement;
 pub use self::snapshotting::Snapshot;
 use self::tombstones::Tombstones;

@@ -245,7 +245,7 @@ impl Shard {
         true
     }
 
-    fn begin_request(&mut self, index: u32, head: &RequestHead) {
+    pub(super) fn begin_request(&mut self, index: u32, head: &RequestHead) {
         // Whoever asks is not idle, and must not be evicted to make room for itself.
         self.timers.clear(&mut self.connections, index);
         let cors = self.cors_number(head);

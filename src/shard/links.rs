@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::Shard;
 use super::acknowledge::Waiting;
+use super::team::{Change, Team};
 use crate::channel::queue::{Applied, Fates, Snapshot, Staged};
 use crate::cluster::{Cluster, Event, LinkId, Setup};
 use crate::ids::{MessageId, Origin};
@@ -135,6 +136,9 @@ impl Shard {
 
     /// Whether this node holds what the others held when it came.
     pub fn is_ready(&self) -> bool {
+        if let Some(Team::Follower(follower)) = &self.team {
+            return follower.is_ready();
+        }
         self.links.as_ref().is_none_or(|links| links.cluster.is_ready())
     }
 
@@ -157,11 +161,17 @@ impl Shard {
 
     /// Whether an origin is a member's, of which something may be on its way.
     pub(super) fn expects(&self, origin: Origin) -> bool {
+        if let Some(Team::Follower(follower)) = &self.team {
+            return follower.expects(origin);
+        }
         self.links.as_ref().is_some_and(|links| links.cluster.expects(origin))
     }
 
     /// Whether an origin of which nothing is known here is unknown everywhere.
     pub(super) fn is_settled(&self) -> bool {
+        if let Some(Team::Follower(follower)) = &self.team {
+            return follower.is_settled();
+        }
         self.links.as_ref().is_none_or(|links| links.cluster.is_settled())
     }
 }
@@ -169,14 +179,23 @@ impl Shard {
 // -- Entries ---------------------------------------------------------------------------
 
 impl Shard {
-    /// Hands what this node did to the others.
+    /// Hands what this node did to other nodes and shards.
     pub(super) fn log_out(&mut self) {
-        let Some(links) = &mut self.links else { return };
-        let flags = if std::mem::take(&mut links.ack_wanted) { ACK_WANTED } else { 0 };
-        for entry in self.queue.take_log() {
-            links.frame.clear();
-            peer::write_entry(&entry, flags, &mut links.frame);
-            links.cluster.append(entry.id.seq, Arc::from(&links.frame[..]));
+        if self.links.is_none() && self.team.is_none() {
+            return;
+        }
+        let log = self.queue.take_log();
+        if let Some(links) = &mut self.links {
+            let flags = if std::mem::take(&mut links.ack_wanted) { ACK_WANTED } else { 0 };
+            for entry in &log {
+                links.frame.clear();
+                peer::write_entry(entry, flags, &mut links.frame);
+                links.cluster.append(entry.id.seq, Arc::from(&links.frame[..]));
+            }
+        }
+        if let Some(Team::Hub(hub)) = &mut self.team {
+            log.iter().for_each(|entry| hub.note_entry(entry));
+            hub.close_group(self.queue.head().seq(self.queue.origin()));
         }
     }
 
@@ -214,8 +233,14 @@ impl Shard {
             // Of a later version perhaps: what follows in its log must not wait for it.
             self.counters.entries_dropped += 1;
             self.note_misunderstood(id, now);
+            if let Some(hub) = self.hub() {
+                hub.note(Change::PassOver(id));
+            }
             return self.queue.pass_over(id);
         };
+        if let Some(hub) = self.hub() {
+            hub.note_entry(&entry);
+        }
         match self.queue.apply(entry, now) {
             Applied::Message(Fates { closed, no_room, .. }) => {
                 self.counters.entries_dropped += (closed + no_room) as u64;
@@ -292,8 +317,12 @@ impl Shard {
             return;
         }
         self.deliver(now);
-        let staged = self.take_staged();
-        self.queue.install(staged, now);
+        let mut staged = self.take_staged();
+        self.queue.correct(&mut staged);
+        self.queue.install(&staged, now);
+        if let Some(hub) = self.hub() {
+            hub.note(Change::Install(Arc::new(staged)));
+        }
         self.deliver(now);
         self.relieve(0);
         if let Some(links) = &mut self.links {
@@ -314,19 +343,25 @@ impl Shard {
         }
         if links.next_retirement <= now.tick {
             links.next_retirement = now.tick.plus_ms(RETIRE_MS);
-            self.queue.retire_dead(|origin| links.cluster.is_live(origin), now);
+            let retired = self.queue.retire_dead(|origin| links.cluster.is_live(origin), now);
             links.cluster.keep_origins(|origin| self.queue.known(origin) > 0);
+            if let Some(Team::Hub(hub)) = &mut self.team {
+                retired.into_iter().for_each(|retired| hub.note(Change::Retire(retired)));
+            }
         }
-        self.expire_channels(now);
         self.settle_links(now);
+        self.tell_standing();
     }
 
     /// Created channels whose time is over: the channel's home closes it, the next in rank only
     /// if that did not happen.
-    fn expire_channels(&mut self, now: Now) {
+    pub(super) fn expire_channels(&mut self, now: Now) {
+        if self.follower().is_some() {
+            return self.leave_expiry_to_the_hub(now);
+        }
         for overdue in self.queue.take_overdue() {
-            let Some(links) = &self.links else { return };
-            let patience_ms = links.cluster.rank(overdue.name.as_str()) as u64 * EXPIRY_PATIENCE_MS;
+            let rank = self.links.as_ref().map_or(0, |links| links.cluster.rank(overdue.name.as_str()));
+            let patience_ms = rank as u64 * EXPIRY_PATIENCE_MS;
             match patience_ms.checked_sub(overdue.ms) {
                 None | Some(0) => drop(self.queue.propose_expiry(overdue.name.as_str(), now)),
                 Some(left_ms) => self.queue.postpone_expiry(overdue.name.as_str(), left_ms, now),

@@ -2,12 +2,13 @@
 
 use super::Shard;
 use super::connection::Marks;
+use super::team::{Form, Publishing, Question};
 use super::output::{JSON, Reply};
 use crate::channel::message::Publication;
-use crate::channel::queue::ChannelInfo;
+use crate::channel::queue::{ChannelInfo, Lookup};
 use crate::error::{Refusal, Refused};
 use crate::ids::ChannelName;
-use crate::limits::{ANSWER_MESSAGES_MAX, CHANNEL_PAGE_MAX};
+use crate::limits::{ANSWER_BYTES_MAX, ANSWER_MESSAGES_MAX, CHANNEL_PAGE_MAX};
 use crate::metrics;
 use crate::session::publisher;
 use crate::session::route::{Door, Route};

@@ -74,7 +74,7 @@ pub struct Report {
 
 /// Something that the hub's queue did.
 #[derive(Clone, Debug)]
-enum Change {
+pub(super) enum Change {
     /// It applied an entry, its own or another node's.
     Apply(Entry),
     /// It left out an entry that it did not understand.

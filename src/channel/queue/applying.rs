@@ -7,6 +7,8 @@
 
 use std::sync::Arc;
 
+use smallvec::SmallVec;
+
 use super::tombstones::Tombstone;
 use super::{ChannelIx, Lookup, MessageQueue};
 use crate::channel::channel::Birth;
@@ -42,6 +44,8 @@ pub struct Fates {
     pub closed: usize,
     /// Channels for which there is no room.
     pub no_room: usize,
+    /// Held polls that wait on some of those that it was put into.
+    pub subscribers: usize,
 }
 
 /// Why an entry does not concern a channel of this node.
@@ -160,12 +164,13 @@ impl MessageQueue {
         self.retirement.hear(id.origin, expires);
         let message = Arc::new(Message { id, time, expires, channels: names, media_type, body });
         let mut fates = Fates::default();
+        let mut places = SmallVec::<[ChannelIx; 1]>::new();
         for (name, life) in channels {
             match self.admit(&name, life, time, Birth::FirstUse, now.tick) {
                 Ok(ix) if self.was_put(ix, id) => {}
                 Ok(ix) => {
                     self.put(ix, message.clone(), now.tick);
-                    fates.delivered += 1;
+                    places.push(ix);
                 }
                 Err(Excluded::Over) => {
                     self.miss(&name, life, id);
@@ -178,6 +183,7 @@ impl MessageQueue {
             }
         }
         self.shed_cache_behind(self.bounds.cache_bytes_max, id);
+        (fates.delivered, fates.subscribers) = (places.len(), self.count_subscribers(&places));
         Applied::Message(fates)
     }
 

@@ -140,15 +140,18 @@ impl Staged {
 }
 
 impl MessageQueue {
-    /// Takes in all of a snapshot at once; nothing if it is not complete.
-    pub fn install(&mut self, mut staged: Staged, now: Now) -> bool {
-        if !staged.is_complete() {
-            return false;
-        }
-        // Nobody knows more of this node's log than it does, nor that it is dead.
+    /// Nobody knows more of this node's log than it does, nor that it is dead.
+    pub fn correct(&self, staged: &mut Staged) {
         let own_seq = staged.head.seq(self.origin).min(self.known(self.origin));
         staged.head.set(self.origin, own_seq);
         staged.retired.set(self.origin, 0);
+    }
+
+    /// Takes in all of a snapshot at once, which is [`MessageQueue::correct`]; nothing if it is not complete.
+    pub fn install(&mut self, staged: &Staged, now: Now) -> bool {
+        if !staged.is_complete() {
+            return false;
+        }
         let own = self.all_known();
         // First of all: what is known to be gone is told by how it compares with the head.
         for (origin, seq) in staged.head.iter() {
@@ -161,13 +164,13 @@ impl MessageQueue {
         for channel in &staged.channels {
             self.install_channel(&channel.piece, now);
         }
-        self.install_messages(&staged, &own, now);
+        self.install_messages(staged, &own, now);
         for channel in &staged.channels {
             self.install_strands(&channel.piece, &staged.head, &own);
         }
-        self.install_forgotten(&staged, &own);
-        self.install_retired(&staged);
-        self.install_keys(staged.keys, &staged.head, now);
+        self.install_forgotten(staged, &own);
+        self.install_retired(staged);
+        self.install_keys(&staged.keys, &staged.head, now);
         if !self.planted.is(Bug::SnapshotStirsNobody) {
             self.stir_all();
         }
@@ -319,11 +322,11 @@ impl MessageQueue {
         self.retire(retired, staged.retirement.clone());
     }
 
-    fn install_keys(&mut self, keys: Vec<(Box<str>, First, u64)>, head: &VersionVector, now: Now) {
+    fn install_keys(&mut self, keys: &[(Box<str>, First, u64)], head: &VersionVector, now: Now) {
         for (key, first, left_ms) in keys {
-            if head.covers(first.id) && self.idempotency.first(&key, now.tick).is_none() {
-                let until = now.tick.plus_ms(left_ms.min(IDEMPOTENCY_MS));
-                self.idempotency.remember_until(key, first, until);
+            if head.covers(first.id) && self.idempotency.first(key, now.tick).is_none() {
+                let until = now.tick.plus_ms((*left_ms).min(IDEMPOTENCY_MS));
+                self.idempotency.remember_until(key.clone(), *first, until);
             }
         }
     }

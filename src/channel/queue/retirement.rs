@@ -40,6 +40,17 @@ struct Round {
     at: VersionVector,
 }
 
+/// What [`MessageQueue::retire_dead`] did with some origins.
+#[derive(Clone, Debug)]
+pub struct Retired {
+    /// How far they had come.
+    origins: VersionVector,
+    /// What had been applied of the others when that began.
+    at: VersionVector,
+    /// Some of their messages were still cached.
+    early: bool,
+}
+
 impl Retirement {
     /// Whether there are none.
     pub(super) fn is_empty(&self) -> bool {
@@ -177,8 +188,8 @@ impl MessageQueue {
     }
 
     /// Takes those origins out of cursors that have been dead, and all their messages expired, for
-    /// [`ORIGIN_KEPT_MS`]. To be called now and then.
-    pub fn retire_dead(&mut self, is_live: impl Fn(Origin) -> bool, now: Now) {
+    /// [`ORIGIN_KEPT_MS`]. To be called now and then. Tells what it did, for [`MessageQueue::retire_again`].
+    pub fn retire_dead(&mut self, is_live: impl Fn(Origin) -> bool, now: Now) -> Vec<Retired> {
         let lives = |(origin, _): &(Origin, u64)| *origin == self.origin || is_live(*origin);
         let (living, dead): (Vec<_>, Vec<_>) = self.head.iter().partition(lives);
         living.iter().for_each(|(origin, _)| self.retirement.found_alive(*origin));
@@ -187,31 +198,40 @@ impl MessageQueue {
         }
         let mut at = self.head.clone();
         dead.iter().for_each(|(origin, _)| at.set(*origin, 0));
-        let mut rounds: Vec<Round> = Vec::new();
+        let mut rounds: Vec<Retired> = Vec::new();
         for (origin, seq) in dead {
             let Some(at) = self.retirement.found_dead(origin, &at, now.tick) else { continue };
             let known = rounds.iter().position(|round| round.at == at).unwrap_or(rounds.len());
             if known == rounds.len() {
-                rounds.push(Round { origins: VersionVector::default(), at });
+                rounds.push(Retired { origins: VersionVector::default(), at, early: false });
             }
             rounds.iter_mut().skip(known).take(1).for_each(|round| round.origins.set(origin, seq));
         }
-        rounds.into_iter().for_each(|round| self.retire(round.origins, round.at));
-        self.retire_early(is_live, now);
+        rounds.iter().for_each(|round| self.retire_again(round));
+        rounds.extend(self.retire_early(is_live, now));
+        rounds
+    }
+
+    /// Does what another queue's [`MessageQueue::retire_dead`] did, when the same had been applied.
+    pub fn retire_again(&mut self, retired: &Retired) {
+        if retired.early {
+            self.drop_messages_of(&retired.origins);
+        }
+        self.retire(retired.origins.clone(), retired.at.clone());
     }
 
     /// A cursor that names more origins than it may is refused by every node. Before it comes to that, as
     /// with a node that starts again and again, those of the dead go whose messages expire first, and with
     /// them what is cached of theirs: whoever has not read it is told of a gap.
-    fn retire_early(&mut self, is_live: impl Fn(Origin) -> bool, now: Now) {
+    fn retire_early(&mut self, is_live: impl Fn(Origin) -> bool, now: Now) -> Option<Retired> {
         let excess = self.head.len().saturating_sub(CURSOR_ORIGINS_EASY);
         if excess == 0 {
-            return;
+            return None;
         }
         let is_dead = |(origin, _): &(Origin, u64)| *origin != self.origin && !is_live(*origin);
         let mut dead: Vec<_> = self.head.iter().filter(is_dead).collect();
         if dead.is_empty() {
-            return;
+            return None;
         }
         self.mark(now);
         let mut at = self.head.clone();
@@ -219,8 +239,9 @@ impl MessageQueue {
         dead.sort_unstable_by_key(|(origin, _)| (self.retirement.needed_until(*origin), *origin));
         let mut early = VersionVector::default();
         dead.into_iter().take(excess).for_each(|(origin, seq)| early.set(origin, seq));
-        self.drop_messages_of(&early);
-        self.retire(early, at);
+        let retired = Retired { origins: early, at, early: true };
+        self.retire_again(&retired);
+        Some(retired)
     }
 
     /// Drops what is cached of some origins.

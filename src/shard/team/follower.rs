@@ -124,7 +124,7 @@ impl Shard {
                     self.queue.install(staged, now);
                     self.deliver(now);
                 }
-                Change::Retire(retired) => self.queue.retire(retired),
+                Change::Retire(retired) => self.queue.retire_again(retired),
             }
         }
         self.deliver(now);

@@ -272,7 +272,7 @@ fn a_snapshot_brings_everything_and_each_message_once() {
     let mut here = replicated(ORIGIN);
     let ix = here.open(&name("b"), now.tick).unwrap();
     here.join(ix, Subscriber(1));
-    assert!(here.install(snapshot_of(&there, now), now));
+    assert!(here.install(&snapshot_of(&there, now), now));
     assert_eq!(here.take_stirred()[..], [ix]);
     assert_eq!(here.head(), there.head());
     assert_eq!(here.info(ix, now).unwrap().messages, 1);
@@ -285,7 +285,7 @@ fn a_snapshot_brings_everything_and_each_message_once() {
     check_counts(&here);
     // What is known already is not taken again; who waits is told to look.
     let before = here.cached_messages();
-    assert!(here.install(snapshot_of(&there, now), now));
+    assert!(here.install(&snapshot_of(&there, now), now));
     assert_eq!((here.cached_messages(), &here.take_stirred()[..]), (before, &[ix][..]));
 }
 
@@ -410,7 +410,7 @@ fn an_origin_that_was_only_away_comes_back() {
 fn a_snapshot_brings_what_is_known_of_the_dead() {
     let (there, _, now) = bereaved();
     let mut here = replicated(Origin(7));
-    assert!(here.install(snapshot_of(&there, now), now));
+    assert!(here.install(&snapshot_of(&there, now), now));
     assert_eq!((here.head(), here.known(OTHER)), (there.head(), 2));
     assert!(read_after(&here, "a", &vector(&[(ORIGIN, 3), (OTHER, 1)]), now).1);
     assert!(!read_after(&here, "a", &vector(&[(ORIGIN, 3)]), now).1);
