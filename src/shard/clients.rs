@@ -197,6 +197,10 @@ impl Shard {
     /// Begins or ceases to count when the limit was set or taken away.
     pub(super) fn reconfigure_clients(&mut self) {
         let limited = self.settings.polls_per_client_max > 0;
+        if let Some(clients) = self.clients.as_mut().filter(|_| !limited) {
+            // Other shards go on counting in the same place.
+            (0..clients.places.len()).for_each(|index| clients.release(index as u32));
+        }
         let fresh = || Clients::new(self.polls.clone());
         self.clients = limited.then(|| self.clients.take().unwrap_or_else(fresh));
     }

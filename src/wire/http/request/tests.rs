@@ -144,8 +144,8 @@ fn names_of_a_known_length_are_not_taken_for_the_known_name() {
     let fields = "Tt1: 1\r\nAcc: 1\r\nXxcept: 1\r\nConnectiom: close\r\nContent-Typo: 1\r\n\
         Authorizatiom: 1\r\nContent-Lengtt: x\r\nIdempotency-Kez: 1\r\nContent-Encodinh: 1\r\n\
         Transfer-Encodinh: x\r\nAccess-Control-Request-Nethod: 1\r\n";
-    let plain = with_fields("", |head| format!("{head:?}"));
-    assert_eq!(with_fields(fields, |head| format!("{head:?}")), plain);
+    let told = |head: RequestHead| format!("{:?}", RequestHead { raw: &[], ..head });
+    assert_eq!(with_fields(fields, told), with_fields("", told));
 }
 
 #[test]

@@ -273,7 +273,7 @@ impl World {
         pieces.into_iter().for_each(|piece| transfer.staged.add(piece, usize::MAX).unwrap());
         assert_eq!(transfer.at.is_over(), transfer.staged.is_complete());
         if let Some(done) = self.transfer.take_if(|transfer| transfer.at.is_over()) {
-            assert!(self.queues[done.to].install(done.staged, self.nows[done.to]));
+            assert!(self.queues[done.to].install(&done.staged, self.nows[done.to]));
         }
     }
 
