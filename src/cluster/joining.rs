@@ -66,7 +66,9 @@ impl Cluster {
                 && self.peers().all(|peer| peer.has.iter().all(|(origin, seq)| self.have.seq(origin) >= seq))
         };
         let ready_ms = self.joining.ready_ms;
-        self.setup.planted.is(Bug::ResetInDoubt) || ready_ms >= JOIN_MS_MAX || ready_ms >= JOIN_MS && is_whole()
+        self.setup.planted.is(Bug::ResetInDoubt)
+            || ready_ms >= JOIN_MS_MAX
+            || ready_ms >= JOIN_MS && is_whole()
     }
 
     /// A step towards being ready.

@@ -317,7 +317,9 @@ fn a_snapshot_is_bounded_ordered_and_whole_or_not_at_all() {
 #[test]
 fn a_snapshot_whose_times_contradict_its_order_loses_nothing() {
     let mut there = replicated(OTHER);
-    (0..3).for_each(|_| drop(publish(&mut there, "a", START)));
+    for _ in 0..3 {
+        publish(&mut there, "a", START);
+    }
     let (mut at, mut pieces, mut staged) = (there.snapshot(), Vec::new(), Staged::default());
     there.next_pieces(&mut at, usize::MAX, START, &mut pieces);
     for mut piece in pieces {
