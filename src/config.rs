@@ -72,6 +72,8 @@ pub struct Config {
     pub connections_max: usize,
     /// Polls that one client may have held or being answered at once; 0 is any number.
     pub polls_per_client_max: usize,
+    /// Shards: threads of which each has its own loop and connections; 0 is one for each core.
+    pub shards: usize,
     /// Whether a channel must be created before it is used.
     pub existing_only: bool,
     /// Origins that browsers may poll from (CORS): `*` alone, or `scheme://host[:port]`, in lower case.
@@ -228,6 +230,7 @@ impl Config {
             body_bytes_max: 0,
             connections_max: 0,
             polls_per_client_max: 0,
+            shards: 1,
             existing_only: false,
             cors_origins: Vec::new(),
             publish_token_file: None,

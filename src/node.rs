@@ -2,6 +2,7 @@
 //! Wiring and nothing else.
 
 mod cluster;
+mod crew;
 pub mod log;
 mod notify;
 mod secrets;
@@ -15,13 +16,15 @@ use std::sync::Arc;
 use ::log::{error, info, warn};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
+use self::crew::{Addresses, Crew};
 use self::signals::{Signal, Signals};
 use crate::cluster::Setup;
 use crate::config::Config;
 use crate::error::StartError;
 use crate::ids::Origin;
-use crate::limits::DESCRIPTORS_RESERVED;
-use crate::reactor::listen::{ClusterSockets, listen};
+use crate::limits::{DESCRIPTORS_RESERVED, SHARDS_MAX};
+use crate::reactor::listen::{listen, listen_among};
+use crate::reactor::post::Post;
 use crate::reactor::{Reactor, Verdict};
 use crate::resolve::resolve;
 use crate::session::route::Door;
@@ -39,33 +42,41 @@ pub fn serve(config: Config, reload: impl Fn() -> Result<Config, StartError>) ->
     let keys = Arc::new(secrets::load(&config)?);
     let cluster_key = secrets::load_cluster_key(&config)?;
     let plan = cluster::plan(&config)?;
-    let connections_max = raise_descriptor_limit();
-    let public = bind("listen", &config.listen)?;
-    let publisher = bind("publish-listen", &config.publish_listen)?;
-    let proxied = bind("proxy-listen", &config.proxy_listen)?;
-    let origin = Origin(random());
-    let cluster = plan.map(|plan| join(plan, origin)).transpose()?;
+    let shards = shard_count(&config);
+    let limits = Limits { descriptors: raise_descriptor_limit(), shards };
     let signals = Signals::install().map_err(run_error)?;
-
     let clock = Clock::start();
-    let settings = Settings::new(&config, connections_max);
-    let mut shard = Shard::new(settings, keys, origin, random(), clock.now());
-    let sockets = cluster.map(|(sockets, setup)| {
-        shard.join_cluster(setup, clock.now());
-        sockets
-    });
-    let mut reactor = Reactor::new(shard, clock).map_err(run_error)?;
-    let others = add_cluster(&mut reactor, sockets)?;
+    let origin = Origin(random());
+    let mut shard = Shard::new(limits.settings(&config), keys.clone(), origin, random(), clock.now());
+    let enlistment = (shards > 1).then(|| shard.lead(shards - 1, plan.is_none()));
+    let mut reactors = vec![Reactor::new(shard, clock).map_err(run_error)?];
+    for _ in 1..shards {
+        let Some(enlistment) = enlistment.clone() else { break };
+        let own = Origin(random());
+        let follower = Shard::follow(limits.settings(&config), keys.clone(), enlistment, own, clock.now());
+        reactors.push(Reactor::new(follower, clock).map_err(run_error)?);
+    }
+    if shards > 1 {
+        Post::between(&mut reactors).map_err(run_error)?;
+    }
+    let followers = reactors.split_off(1);
+    let Some(mut reactor) = reactors.pop() else { return Ok(()) };
+    let crew = Crew::start(followers)?;
+
+    let bound = Bound {
+        public: open(&mut reactor, Door::Public, "listen", &config.listen, shards)?,
+        publisher: open(&mut reactor, Door::Publisher, "publish-listen", &config.publish_listen, shards)?,
+        proxied: open(&mut reactor, Door::Proxied, "proxy-listen", &config.proxy_listen, shards)?,
+        cluster: plan.map(|plan| join(&mut reactor, plan, origin, clock)).transpose()?,
+    };
+    crew.listen(&bound.doors())?;
     reactor.watch_orders(signals.stream().map_err(run_error)?).map_err(run_error)?;
-    let (public, publisher) =
-        (add(&mut reactor, public, Door::Public)?, add(&mut reactor, publisher, Door::Publisher)?);
-    let proxied = add(&mut reactor, proxied, Door::Proxied)?;
-    announce(&config, &Bound { public, publisher, proxied, cluster: others })?;
+    announce(&config, &bound)?;
 
     let ready_file = config.ready_file.clone();
     let mut governor = Governor {
         drain_ms: config.drain_s * 1000,
-        connections_max,
+        limits,
         signals,
         reload,
         running: config,
@@ -88,7 +99,7 @@ pub fn serve(config: Config, reload: impl Fn() -> Result<Config, StartError>) ->
 /// Turns signals into what the shard should do.
 struct Governor<R> {
     drain_ms: u64,
-    connections_max: usize,
+    limits: Limits,
     signals: Signals,
     reload: R,
     /// What the node was started with.
@@ -130,7 +141,7 @@ impl<R: Fn() -> Result<Config, StartError>> Governor<R> {
             Ok((keys, config, differs)) => {
                 log::set_level(config.log_level);
                 self.drain_ms = config.drain_s * 1000;
-                shard.reconfigure(Settings::new(&config, self.connections_max), keys);
+                shard.reconfigure(self.limits.settings(&config), keys);
                 info!("configuration reloaded");
                 if differs {
                     warn!("the cluster's settings or its key have changed: that needs a restart");
@@ -141,8 +152,57 @@ impl<R: Fn() -> Result<Config, StartError>> Governor<R> {
     }
 }
 
+/// What bounds each shard's settings.
+struct Limits {
+    /// Connections that the limit of open files leaves room for.
+    descriptors: usize,
+    shards: usize,
+}
+
+impl Limits {
+    fn settings(&self, config: &Config) -> Settings {
+        Settings::new(config, self.descriptors).for_one_of(self.shards)
+    }
+}
+
+/// How many shards are meant; 0 stands for one for each core.
+fn shard_count(config: &Config) -> usize {
+    match config.shards {
+        0 => std::thread::available_parallelism().map_or(1, usize::from).min(SHARDS_MAX),
+        count => count,
+    }
+}
+
+/// Binds every address of a list and has the loop listen there; tells what was bound.
+fn open(
+    reactor: &mut Reactor,
+    door: Door,
+    flag: &str,
+    addresses: &[String],
+    shards: usize,
+) -> Result<Vec<SocketAddr>, StartError> {
+    let mut bound = Vec::new();
+    for socket in bind(flag, addresses, shards)? {
+        bound.push(socket.local_addr().map_err(run_error)?);
+        reactor.add_listener(socket, door).map_err(run_error)?;
+    }
+    Ok(bound)
+}
+
+/// Binds an address, alone or as the first of several shards.
+fn bind_first(address: SocketAddr, shards: usize) -> std::io::Result<TcpListener> {
+    let alone = listen(address)?;
+    if shards == 1 {
+        return Ok(alone);
+    }
+    // Nobody else has it, which a listener that shares its address would not have noticed.
+    let address = alone.local_addr()?;
+    drop(alone);
+    listen_among(address)
+}
+
 /// Binds every address of a list.
-fn bind(flag: &str, addresses: &[String]) -> Result<Vec<TcpListener>, StartError> {
+fn bind(flag: &str, addresses: &[String], shards: usize) -> Result<Vec<TcpListener>, StartError> {
     let cannot =
         |address: &str, error| StartError::Bind(format!("cannot listen on {address} (--{flag}): {error}"));
     let mut bound = Vec::new();
@@ -152,7 +212,7 @@ fn bind(flag: &str, addresses: &[String]) -> Result<Vec<TcpListener>, StartError
         let mut last = None;
         let socket = resolved
             .into_iter()
-            .map(listen)
+            .map(|address| bind_first(address, shards))
             .find_map(|result| result.map_err(|error| last = Some(error)).ok());
         let nothing = || std::io::Error::other("the name has no address");
         bound.push(socket.ok_or_else(|| cannot(address, last.unwrap_or_else(nothing)))?);
@@ -160,17 +220,13 @@ fn bind(flag: &str, addresses: &[String]) -> Result<Vec<TcpListener>, StartError
     Ok(bound)
 }
 
-fn add(reactor: &mut Reactor, sockets: Vec<TcpListener>, door: Door) -> Result<Vec<SocketAddr>, StartError> {
-    let mut addresses = Vec::new();
-    for socket in sockets {
-        addresses.push(socket.local_addr().map_err(run_error)?);
-        reactor.add_listener(socket, door).map_err(run_error)?;
-    }
-    Ok(addresses)
-}
-
-/// Binds the sockets for other nodes and tells who this one is.
-fn join(plan: cluster::Plan, origin: Origin) -> Result<(ClusterSockets, Setup), StartError> {
+/// Binds the sockets for other nodes, tells who this one is, and makes it one of them.
+fn join(
+    reactor: &mut Reactor,
+    plan: cluster::Plan,
+    origin: Origin,
+    clock: Clock,
+) -> Result<SocketAddr, StartError> {
     let sockets = plan.bind()?;
     let bound = sockets.address().map_err(run_error)?;
     let setup = plan.setup(bound, origin, random())?;
@@ -180,17 +236,9 @@ fn join(plan: cluster::Plan, origin: Origin) -> Result<(ClusterSockets, Setup), 
         "node {node} of cluster {cluster_name}, {keyed}, reached at {address}; peers to begin with: {}",
         peers.len()
     );
-    Ok((sockets, setup))
-}
-
-fn add_cluster(
-    reactor: &mut Reactor,
-    sockets: Option<ClusterSockets>,
-) -> Result<Vec<SocketAddr>, StartError> {
-    let Some(sockets) = sockets else { return Ok(Vec::new()) };
-    let address = sockets.address().map_err(run_error)?;
+    reactor.shard_mut().join_cluster(setup, clock.now());
     reactor.add_cluster(sockets).map_err(run_error)?;
-    Ok(vec![address])
+    Ok(bound)
 }
 
 /// The addresses that a node is reached at.
@@ -200,7 +248,22 @@ struct Bound {
     /// By proxies that send PROXY headers.
     proxied: Vec<SocketAddr>,
     /// None for a node by itself.
-    cluster: Vec<SocketAddr>,
+    cluster: Option<SocketAddr>,
+}
+
+impl Bound {
+    /// What all shards listen at.
+    fn doors(&self) -> Addresses {
+        let of = |addresses: &[SocketAddr], door: Door| {
+            addresses.iter().map(|address| (*address, door)).collect::<Vec<_>>()
+        };
+        [
+            of(&self.public, Door::Public),
+            of(&self.publisher, Door::Publisher),
+            of(&self.proxied, Door::Proxied),
+        ]
+        .concat()
+    }
 }
 
 /// Tells everybody who asked that the node serves, and where.
@@ -262,7 +325,7 @@ fn write_ready_file(path: &Path, bound: &Bound) -> std::io::Result<()> {
         quoted(&bound.public),
         quoted(&bound.publisher),
         quoted(&bound.proxied),
-        quoted(&bound.cluster)
+        quoted(bound.cluster.as_slice())
     );
     let mut aside = path.as_os_str().to_owned();
     aside.push(".new");

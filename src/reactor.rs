@@ -10,6 +10,7 @@
 
 mod links;
 pub mod listen;
+pub mod post;
 
 use std::fs::File;
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
@@ -23,6 +24,7 @@ use mio::{Events, Interest, Poll, Token};
 use socket2::SockRef;
 
 use self::links::{LINK_BASE, Links};
+use self::post::Desk;
 use crate::ids::ConnId;
 use crate::limits::{
     ACCEPT_PAUSE_MS, ACCEPTS_PER_TICK, DRAIN_LAST_MS, EVENTS_PER_TICK, EVICTIONS_PER_TICK, GATHERED_BYTES,
@@ -37,6 +39,8 @@ use crate::time::{Clock, Now, Tick};
 const OWN: u32 = u32::MAX;
 /// The token of the stream that says that there are orders.
 const ORDERS: u32 = u32::MAX;
+/// The token of the call that says that there is mail.
+const MAIL: u32 = u32::MAX - 3;
 
 /// A listener, and the door that it is.
 struct Listener {
@@ -85,6 +89,8 @@ pub struct Reactor {
     orders: Option<UnixStream>,
     /// None for a node by itself.
     links: Option<Links>,
+    /// None for a node of one shard.
+    desk: Option<Desk>,
     /// When it was last logged that descriptors are exhausted.
     warned: Option<Tick>,
 }
@@ -114,6 +120,7 @@ impl Reactor {
             accept_pause: Tick(0),
             orders: None,
             links: None,
+            desk: None,
             warned: None,
         })
     }
@@ -136,6 +143,11 @@ impl Reactor {
         Ok(())
     }
 
+    /// The shard, before it runs.
+    pub fn shard_mut(&mut self) -> &mut Shard {
+        &mut self.shard
+    }
+
     /// Runs until `govern`, called once a tick with the shard, says so.
     pub fn run(&mut self, mut govern: impl FnMut(&mut Shard, Now) -> Verdict) -> io::Result<()> {
         let mut events = Events::with_capacity(EVENTS_PER_TICK);
@@ -150,6 +162,7 @@ impl Reactor {
     fn tick(&mut self, events: &mut Events) -> io::Result<()> {
         // What the last tick's requests and orders have left for other nodes.
         self.write_links();
+        self.send_mail();
         self.wait(events)?;
         self.now = self.clock.now();
         for event in &*events {
@@ -157,6 +170,7 @@ impl Reactor {
         }
         self.hand_over();
         self.read_links();
+        self.take_mail();
         self.shard.handle_time(self.now);
         self.write_links();
         self.serve_listed();
@@ -180,13 +194,28 @@ impl Reactor {
     }
 
     fn wait(&mut self, events: &mut Events) -> io::Result<()> {
-        match self.poll.poll(events, self.patience()) {
+        let mut patience = self.patience();
+        let parks = patience != Some(Duration::ZERO);
+        if parks && self.desk.as_ref().is_some_and(|desk| !desk.park()) {
+            patience = Some(Duration::ZERO);
+        }
+        let result = self.poll.poll(events, patience);
+        if parks {
+            self.desk.iter().for_each(Desk::rise);
+        }
+        match result {
             Err(error) if error.kind() == ErrorKind::Interrupted => {
                 events.clear();
                 Ok(())
             }
             other => other,
         }
+    }
+
+    /// The end of a shard that follows another: tells it, once all sockets are closed.
+    pub fn sign_off(&mut self) -> io::Result<()> {
+        self.shard.say_over();
+        self.run(|shard, _| if shard.mail_for().next().is_none() { Verdict::Stop } else { Verdict::GoOn })
     }
 
     /// How long there is nothing to do, if nothing happens.
@@ -210,6 +239,8 @@ impl Reactor {
             self.handle_connection(id, event);
         } else if id.index == ORDERS {
             self.clear_orders();
+        } else if id.index == MAIL {
+            // It is taken in every tick.
         } else if id.index >= LINK_BASE {
             self.handle_link_event(id.index, event);
         } else if let Some(listener) = self.listeners.get_mut(id.index as usize) {

@@ -32,6 +32,8 @@ enum Field {
     Seconds(RangeInclusive<u64>, fn(&mut Config) -> &mut u64),
     Count(RangeInclusive<usize>, fn(&mut Config) -> &mut usize),
     Bytes(RangeInclusive<usize>, fn(&mut Config) -> &mut usize),
+    /// A number from 1, or `auto`, which is kept as 0.
+    Shards(fn(&mut Config) -> &mut usize),
     Switch(fn(&mut Config) -> &mut bool),
     Level(fn(&mut Config) -> &mut LevelFilter),
     Name(fn(&mut Config) -> &mut String),
@@ -148,6 +150,12 @@ pub static TABLE: &[Row] = &[
         default: "0",
         help: "connections open at once; 0 is what the descriptor limit allows",
         field: Field::Count(0..=CONFIG_COUNT_MAX, |c| &mut c.connections_max),
+    },
+    Row {
+        name: "shards",
+        default: "1",
+        help: "threads that share the connections; auto is one for each core",
+        field: Field::Shards(|c| &mut c.shards),
     },
     Row {
         name: "polls-per-client-max",
@@ -293,6 +301,8 @@ impl Row {
             }
             Field::Count(range, of) => *of(config) = in_range(number(text)?, range)?,
             Field::Bytes(range, of) => *of(config) = in_range(size(text)?, range)?,
+            Field::Shards(of) if text == "auto" => *of(config) = 0,
+            Field::Shards(of) => *of(config) = in_range(number(text)?, &(1..=limits::SHARDS_MAX))?,
             Field::Switch(of) => *of(config) = text.parse().ok()?,
             Field::Level(of) => *of(config) = text.parse().ok()?,
             Field::Name(of) => *of(config) = is_cluster_name(text).then(|| text.into())?,
@@ -331,6 +341,7 @@ impl Row {
             Field::Count(range, _) => {
                 format!("a whole number from {} to {}", range.start(), range.end())
             }
+            Field::Shards(_) => format!("a whole number from 1 to {} or auto", limits::SHARDS_MAX),
             Field::Bytes(range, _) => format!(
                 "a size from {} to {} bytes (k, M and G are powers of 1024)",
                 size_text(*range.start()),
@@ -357,7 +368,7 @@ impl Row {
     fn placeholder(&self) -> &'static str {
         match self.field {
             Field::Seconds(..) => " SECONDS",
-            Field::Count(..) => " N",
+            Field::Count(..) | Field::Shards(_) => " N",
             Field::Bytes(..) => " SIZE",
             Field::Switch(_) => "",
             Field::Level(_) => " LEVEL",

@@ -14,8 +14,19 @@ use crate::limits::{
 /// Binds a listener. Linux passes these options on to every accepted connection, which
 /// saves as many system calls for each.
 pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    listen_with(address, false)
+}
+
+/// Binds one of several listeners of the same address, among which the kernel divides those who call
+/// (SO_REUSEPORT).
+pub fn listen_among(address: SocketAddr) -> io::Result<TcpListener> {
+    listen_with(address, true)
+}
+
+fn listen_with(address: SocketAddr, shared: bool) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
+    socket.set_reuse_port(shared)?;
     socket.set_nonblocking(true)?;
     watch_peer(&socket)?;
     socket.bind(&address.into())?;

@@ -199,11 +199,11 @@ impl Shard {
     }
 
     /// The letter to a shard that there is something to say to.
-    pub fn write_mail(&mut self, to: usize) -> Option<Mail> {
+    pub fn write_mail(&mut self, to: usize) -> Mail {
         match &mut self.team {
-            Some(Team::Hub(hub)) => hub.write_orders(to).map(Mail::Orders),
-            Some(Team::Follower(follower)) => Some(Mail::Report(follower.write_report())),
-            None => None,
+            Some(Team::Hub(hub)) => Mail::Orders(hub.write_orders(to)),
+            Some(Team::Follower(follower)) => Mail::Report(follower.write_report()),
+            None => Mail::Report(Box::default()),
         }
     }
 
@@ -227,10 +227,5 @@ impl Shard {
             Some(Team::Follower(follower)) => Some(follower),
             _ => None,
         }
-    }
-
-    /// Whether there are other shards that do what this one does.
-    pub(super) fn leads(&self) -> bool {
-        matches!(self.team, Some(Team::Hub(_)))
     }
 }

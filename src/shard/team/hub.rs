@@ -112,10 +112,12 @@ impl Hub {
         to.checked_sub(1).and_then(|at| self.members.get(at)).is_some_and(|member| !member.orders.is_empty())
     }
 
-    pub(super) fn write_orders(&mut self, to: usize) -> Option<Box<Orders>> {
-        let member = self.members.get_mut(to.checked_sub(1)?)?;
+    pub(super) fn write_orders(&mut self, to: usize) -> Box<Orders> {
+        let Some(member) = to.checked_sub(1).and_then(|at| self.members.get_mut(at)) else {
+            return Box::default();
+        };
         let fresh = Orders { last_group: member.orders.last_group, ..Orders::default() };
-        Some(std::mem::replace(&mut member.orders, Box::new(fresh)))
+        std::mem::replace(&mut member.orders, Box::new(fresh))
     }
 
     fn command(&mut self, command: &Command) {
@@ -196,11 +198,11 @@ impl Change {
 
 impl Shard {
     /// Becomes the hub of so many followers; tells what each is to be made with. To be called before
-    /// there is any connection.
-    pub fn lead(&mut self, followers: usize) -> Enlistment {
+    /// there is any connection. They are `ready` at once if the node is to have no peers.
+    pub fn lead(&mut self, followers: usize, ready: bool) -> Enlistment {
         self.queue.set_replicated(true);
         let numbered = Arc::new(AtomicU64::new(0));
-        let standing = self.standing();
+        let standing = Standing { ready, settled: ready, live: Vec::new() };
         let members = std::iter::repeat_with(Member::default).take(followers).collect();
         let enlistment = Enlistment {
             origin: self.origin(),
