@@ -11,6 +11,9 @@ pub const SHARDS_MAX: usize = 256;
 /// What a shard may be behind the hub, in bytes; beyond it the hub takes nothing new.
 pub const TEAM_BYTES_MAX: usize = 16 * 1024 * 1024;
 
+/// A shard that was full listens again when one part in this many of its connections has gone.
+pub const ROOM_AGAIN_PART: usize = 16;
+
 // -- HTTP: what a request may be (RFC 9112) ------------------------------------
 
 /// A request line, in bytes without its line end; beyond it 414.

@@ -161,7 +161,12 @@ struct Limits {
 
 impl Limits {
     fn settings(&self, config: &Config) -> Settings {
-        Settings::new(config, self.descriptors).for_one_of(self.shards)
+        let mut settings = Settings::new(config, self.descriptors).for_one_of(self.shards);
+        if config.connections_max > 0 {
+            let share = config.connections_max.div_ceil(self.shards);
+            settings.connections_max = settings.connections_max.min(share);
+        }
+        settings
     }
 }
 

@@ -8,6 +8,7 @@
 //! Every socket is registered once, edge-triggered, for reading; for writing only while it
 //! is blocked. What a tick leaves unfinished stands on our own lists, not the kernel's.
 
+mod accepting;
 mod links;
 pub mod listen;
 pub mod post;
@@ -23,6 +24,7 @@ use mio::net::{TcpListener, TcpStream, UnixStream};
 use mio::{Events, Interest, Poll, Token};
 use socket2::SockRef;
 
+use self::accepting::{Listener, is_exhausted, reserve};
 use self::links::{LINK_BASE, Links};
 use self::post::Desk;
 use crate::ids::ConnId;
@@ -41,14 +43,6 @@ const OWN: u32 = u32::MAX;
 const ORDERS: u32 = u32::MAX;
 /// The token of the call that says that there is mail.
 const MAIL: u32 = u32::MAX - 3;
-
-/// A listener, and the door that it is.
-struct Listener {
-    socket: TcpListener,
-    door: Door,
-    /// Someone may be waiting to be accepted.
-    ready: bool,
-}
 
 /// A connection's socket, and which owner of the slot it belongs to.
 struct Socket {
@@ -86,6 +80,8 @@ pub struct Reactor {
     reserve: Option<File>,
     /// No accepting before this moment.
     accept_pause: Tick,
+    /// How many connections there were when this shard had no room for more and left callers to others.
+    full_at: Option<usize>,
     orders: Option<UnixStream>,
     /// None for a node by itself.
     links: Option<Links>,
@@ -118,20 +114,12 @@ impl Reactor {
             gathered: Vec::with_capacity(GATHERED_MAX),
             reserve: reserve(),
             accept_pause: Tick(0),
+            full_at: None,
             orders: None,
             links: None,
             desk: None,
             warned: None,
         })
-    }
-
-    /// Accepts connections from a bound listener.
-    pub fn add_listener(&mut self, socket: std::net::TcpListener, door: Door) -> io::Result<()> {
-        let mut socket = TcpListener::from_std(socket);
-        let number = self.listeners.len() as u32;
-        self.poll.registry().register(&mut socket, own_token(number), Interest::READABLE)?;
-        self.listeners.push(Listener { socket, door, ready: false });
-        Ok(())
     }
 
     /// Wakes the loop when `stream` can be read: orders have come.
@@ -182,10 +170,7 @@ impl Reactor {
     /// The end of a drain: takes in whoever still waits to be accepted, closes the
     /// listeners, and serves for a last moment those who have asked already.
     pub fn finish(&mut self) -> io::Result<()> {
-        self.listeners.iter_mut().for_each(|listener| listener.ready = true);
-        self.accept_pause = Tick(0);
-        self.accept();
-        self.listeners.clear();
+        self.close_listeners();
         let until = self.clock.now().tick.plus_ms(DRAIN_LAST_MS);
         self.run(|shard, now| {
             let over = shard.connection_count() == 0 || now.tick >= until;
@@ -434,106 +419,4 @@ fn stream(sockets: &mut [Option<Socket>], id: ConnId) -> Option<&mut TcpStream> 
 
 fn own_token(number: u32) -> Token {
     Token(ConnId { index: number, generation: OWN }.to_token())
-}
-
-// -- Accepting -----------------------------------------------------------------------
-
-impl Reactor {
-    fn accept(&mut self) {
-        if self.accept_pause > self.now.tick {
-            return;
-        }
-        for number in 0..self.listeners.len() {
-            self.accept_from(number);
-        }
-        self.accept_links();
-    }
-
-    fn accept_from(&mut self, number: usize) {
-        for _ in 0..ACCEPTS_PER_TICK {
-            let Some(listener) = self.listeners.get_mut(number) else { return };
-            if !listener.ready {
-                return;
-            }
-            match listener.socket.accept() {
-                Ok((stream, peer)) => {
-                    let door = listener.door;
-                    self.admit(stream, door, peer.ip());
-                }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => listener.ready = false,
-                Err(error) if is_exhausted(&error) => return self.turn_away(number, &error),
-                // The caller left before we came, or some such: on to the next.
-                Err(_) => {}
-            }
-        }
-    }
-
-    fn admit(&mut self, mut stream: TcpStream, door: Door, peer: IpAddr) {
-        if door == Door::Proxied && !self.shard.admits_proxy(peer, self.now) {
-            return;
-        }
-        let Some(id) = self.shard.open(door, self.now) else {
-            // Full: idle connections make room for the next, this one is told to come back.
-            self.shard.evict_idle(1);
-            self.close_freed();
-            return tell_full(stream, self.now);
-        };
-        self.shard.handle_peer(id, peer);
-        let token = Token(id.to_token());
-        if self.poll.registry().register(&mut stream, token, Interest::READABLE).is_err() {
-            return self.shard.handle_gone(id);
-        }
-        let index = id.index as usize;
-        if self.sockets.len() <= index {
-            self.sockets.resize_with(index + 1, || None);
-        }
-        if let Some(place) = self.sockets.get_mut(index) {
-            *place = Some(Socket { stream, generation: id.generation });
-        }
-    }
-
-    /// Descriptors are exhausted: room is made by closing idle connections, and if there
-    /// are none, one caller is told by means of the reserve and accepting pauses. Without
-    /// the pause the loop would spin on a listener that stays ready.
-    fn turn_away(&mut self, number: usize, error: &io::Error) {
-        self.warn_exhausted(error);
-        if self.shard.evict_idle(EVICTIONS_PER_TICK) > 0 {
-            return self.close_freed();
-        }
-        self.reserve = None;
-        if let Some(listener) = self.listeners.get(number)
-            && let Ok((stream, _)) = listener.socket.accept()
-        {
-            self.shard.count_refused();
-            tell_full(stream, self.now);
-        }
-        self.reserve = reserve();
-        self.accept_pause = self.now.tick.plus_ms(ACCEPT_PAUSE_MS);
-    }
-
-    fn warn_exhausted(&mut self, error: &io::Error) {
-        if self.warned.is_none_or(|warned| self.now.tick.since_ms(warned) >= WARNING_MS) {
-            self.warned = Some(self.now.tick);
-            log::warn!("cannot accept: {error}; idle connections are closed, others told to come back");
-        }
-    }
-}
-
-/// A descriptor that is worth nothing but its place.
-fn reserve() -> Option<File> {
-    File::open("/dev/null").ok()
-}
-
-/// EMFILE, ENFILE, ENOBUFS, ENOMEM: the system's bounds, not the caller's fault.
-fn is_exhausted(error: &io::Error) -> bool {
-    matches!(error.raw_os_error(), Some(24 | 23 | 105 | 12))
-}
-
-/// Answers 503 to a caller for whom there is no room, and hangs up.
-fn tell_full(mut stream: TcpStream, now: Now) {
-    // As far as it goes: there is no room to wait for a slow one.
-    let _ = stream.write(&full_house(now));
-    let _ = stream.shutdown(Shutdown::Write);
-    // Unread input would turn the close into a reset and lose the answer.
-    let _ = stream.read(&mut [0; 4096]);
 }

@@ -105,7 +105,7 @@ impl Settings {
     }
 
     /// The share of one of so many shards. Each has the whole cache, whose messages they share; the
-    /// rest of the memory is divided, and so are connections where the operator bounds them.
+    /// rest of the memory is divided.
     pub fn for_one_of(mut self, shards: usize) -> Settings {
         let cache = self.bounds.cache_bytes_max.min(self.memory_bytes_max);
         self.memory_bytes_max = cache + (self.memory_bytes_max - cache).div_ceil(shards.max(1));

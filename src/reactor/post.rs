@@ -3,6 +3,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use mio::Waker;
 use smallvec::SmallVec;
@@ -15,6 +16,8 @@ use crate::shard::team::Mail;
 /// must be known to every thread before each has descriptors of its own.
 pub struct Post {
     desks: Vec<(Mailbox<Mail>, Waker)>,
+    /// How many loops take in who calls; never 0.
+    listening: AtomicUsize,
 }
 
 impl Post {
@@ -24,7 +27,7 @@ impl Post {
         let waker = |reactor: &Reactor| Waker::new(reactor.poll.registry(), own_token(MAIL));
         let desks: io::Result<Vec<_>> =
             reactors.iter().map(|reactor| Ok((Mailbox::new(count), waker(reactor)?))).collect();
-        let post = Arc::new(Post { desks: desks? });
+        let post = Arc::new(Post { desks: desks?, listening: AtomicUsize::new(count) });
         for (me, reactor) in reactors.iter_mut().enumerate() {
             reactor.desk = Some(Desk { post: post.clone(), me });
         }
@@ -55,6 +58,17 @@ impl Desk {
     /// Whether the loop may sleep; if so, it is woken when a letter comes.
     pub(super) fn park(&self) -> bool {
         self.mailbox().is_none_or(Mailbox::park)
+    }
+
+    /// The loop would leave callers to others; tells whether there are any.
+    pub(super) fn leave_callers(&self) -> bool {
+        let one_less = |count: usize| (count > 1).then(|| count - 1);
+        self.post.listening.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_less).is_ok()
+    }
+
+    /// The loop takes in callers again.
+    pub(super) fn take_callers(&self) {
+        self.post.listening.fetch_add(1, Ordering::SeqCst);
     }
 
     /// The loop is up.

@@ -21,7 +21,8 @@ pub fn pushup() -> Command {
 pub fn bare_command(program: &str) -> Command {
     let mut command = Command::new(program);
     command.env_clear().stdin(Stdio::null());
-    for name in ["PATH", "HOME", "TMPDIR"] {
+    // The last so that the whole suite can be run against nodes of several shards.
+    for name in ["PATH", "HOME", "TMPDIR", "PUSHUP_SHARDS"] {
         if let Some(value) = std::env::var_os(name) {
             command.env(name, value);
         }
