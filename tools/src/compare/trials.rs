@@ -25,6 +25,8 @@ use crate::servers::Server;
 const WINDOW: usize = 256;
 /// From one broadcast to the next, for each poll: longer than the slowest contestant needs.
 const BROADCAST_PER_POLL: Duration = Duration::from_micros(60);
+/// …and besides, so that a machine that is busy for a moment makes none of them late.
+const BROADCAST_REST: Duration = Duration::from_millis(500);
 /// Connections that are begun before the server is given the time to take them: what waits
 /// then fits into every contestant's backlog.
 const BATCH: usize = 2_048;
@@ -153,7 +155,7 @@ impl Run<'_> {
         fleet.connect(&mut server)?;
         fleet.round(plan.broadcast_bytes)?;
         server.settle()?;
-        let interval = Duration::from_millis(50) + BROADCAST_PER_POLL * plan.polls as u32;
+        let interval = BROADCAST_REST + BROADCAST_PER_POLL * plan.polls as u32;
         let start = Instant::now() + Duration::from_millis(20);
         let moment = |round: u32| start + interval * round;
         for round in 0..plan.rounds {
