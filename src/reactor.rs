@@ -15,12 +15,12 @@ pub mod post;
 
 use std::fs::File;
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
-use std::net::{IpAddr, Shutdown};
+use std::net::Shutdown;
 use std::ops::Range;
 use std::time::Duration;
 
 use mio::event::Event;
-use mio::net::{TcpListener, TcpStream, UnixStream};
+use mio::net::{TcpStream, UnixStream};
 use mio::{Events, Interest, Poll, Token};
 use socket2::SockRef;
 
@@ -29,11 +29,9 @@ use self::links::{LINK_BASE, Links};
 use self::post::Desk;
 use crate::ids::ConnId;
 use crate::limits::{
-    ACCEPT_PAUSE_MS, ACCEPTS_PER_TICK, DRAIN_LAST_MS, EVENTS_PER_TICK, EVICTIONS_PER_TICK, GATHERED_BYTES,
-    GATHERED_MAX, LISTED_ENOUGH, READS_PER_TICK, SCRATCH_BYTES, WARNING_MS, WRITES_PER_TICK,
+    DRAIN_LAST_MS, EVENTS_PER_TICK, GATHERED_BYTES, GATHERED_MAX, LISTED_ENOUGH, READS_PER_TICK,
+    SCRATCH_BYTES, WRITES_PER_TICK,
 };
-use crate::session::route::Door;
-use crate::shard::output::full_house;
 use crate::shard::{Flushed, Parting, Shard};
 use crate::time::{Clock, Now, Tick};
 

@@ -188,7 +188,7 @@ impl Reactor {
         self.desk.iter().for_each(|desk| desk.take_callers());
     }
 
-    fn warn_exhausted(&mut self, error: &io::Error) {
+    pub(super) fn warn_exhausted(&mut self, error: &io::Error) {
         if self.warned.is_none_or(|warned| self.now.tick.since_ms(warned) >= WARNING_MS) {
             self.warned = Some(self.now.tick);
             log::warn!("cannot accept: {error}; idle connections are closed, others told to come back");
