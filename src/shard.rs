@@ -495,7 +495,7 @@ impl Shard {
     /// What is so now.
     pub fn gauges(&self, now: Now) -> Gauges {
         Gauges {
-            connections: self.connections.len() as u64,
+            connections: (self.connections.len() - self.errand_count()) as u64,
             held_polls: self.held as u64,
             channels: self.queue.channel_count() as u64,
             cached_messages: self.queue.cached_messages() as u64,

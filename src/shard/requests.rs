@@ -2,7 +2,7 @@
 
 use super::Shard;
 use super::connection::Marks;
-use super::team::{Form, Publishing, Question};
+use super::team::{Form, Publishing, Question, Request};
 use super::output::{JSON, Reply};
 use crate::channel::message::Publication;
 use crate::channel::queue::{ChannelInfo, Lookup};
@@ -88,6 +88,36 @@ impl Shard {
                 "This node has not caught up with the others.",
             ));
         }
+        if let Some(name) = self.unknown_here(route, head) {
+            // Someone may wait there, at another shard.
+            let question = Question::Known(name, false, Request::new(head, body));
+            self.reply_when_told(index, question, now);
+            return Ok(());
+        }
+        self.execute_known(index, route, head, body, now)
+    }
+
+    /// The channel that a request changes, if it is unknown here and there are other shards.
+    fn unknown_here(&mut self, route: Route, head: &RequestHead) -> Option<ChannelName> {
+        self.hub()?;
+        let segment = match route {
+            Route::Channel(segment) if head.method == Method::Delete => segment,
+            Route::Renew(segment) => segment,
+            _ => return None,
+        };
+        let name = decode_name(segment).ok()?;
+        (self.queue.find(name.as_str()) == Lookup::Unknown).then_some(name)
+    }
+
+    /// Executes a request whose channel this shard knows, or nobody does.
+    pub(super) fn execute_known(
+        &mut self,
+        index: u32,
+        route: Route,
+        head: &RequestHead,
+        body: &[u8],
+        now: Now,
+    ) -> Result<(), Refused> {
         match route {
             Route::Subscribe(channels) => self.execute_poll(index, channels, head, now),
             Route::Publish(channels) => self.execute_publish(index, channels, head, body, now),
@@ -133,6 +163,8 @@ impl Shard {
             Question::Channel(_, None) => {
                 return self.refuse(index, &Refusal::ChannelUnknown.into(), now);
             }
+            // It is executed, not answered.
+            Question::Known(..) => return,
             Question::Channels(found, next) => {
                 let rows: Vec<String> = found.iter().map(describe).collect();
                 let next = next.map_or(String::new(), |next| format!(",\"next\":{next}"));

@@ -24,7 +24,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 pub(super) use self::follower::Follower;
-pub(super) use self::hub::{Form, Hub, Publishing, Question};
+pub(super) use self::hub::{Form, Hub, Publishing, Question, Request};
 use super::clients::Polls;
 use super::{Settings, Shard};
 use crate::channel::entry::Entry;
@@ -123,9 +123,7 @@ enum Told {
 #[derive(Debug)]
 struct Errand {
     conn: ConnId,
-    /// The head as it came, and behind it the body without its framing.
-    request: Box<[u8]>,
-    head_len: usize,
+    request: Request,
 }
 
 /// What a connection is to be sent for its errand.
@@ -219,6 +217,14 @@ impl Shard {
         match &mut self.team {
             Some(Team::Hub(hub)) => Some(hub),
             _ => None,
+        }
+    }
+
+    /// Slots that stand for requests of other shards.
+    pub(super) fn errand_count(&self) -> usize {
+        match &self.team {
+            Some(Team::Hub(hub)) => hub.errand_count(),
+            _ => 0,
         }
     }
 

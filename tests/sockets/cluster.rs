@@ -174,7 +174,7 @@ fn with_peers_that_are_not_there_it_waits_and_rests() {
 
 #[test]
 fn without_descriptors_other_nodes_wait_and_the_cpu_rests() {
-    let node = start(&[]);
+    let node = start(&["--shards", "1"]);
     let held = node.hold("/sub/a?after=now");
     wait_for("the asking connections to go", || (node.figure("connections") == 2).then_some(()));
     exhaust_descriptors(node.pid());

@@ -1,5 +1,7 @@
 //! Descriptors run out, and peers are slow: the others must not notice.
 
+use std::io::Write;
+use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use crate::http::Client;
@@ -19,9 +21,15 @@ fn is_turned_away(client: &mut Client) -> bool {
     true
 }
 
+/// A node of one shard, in a suite that may be run with several: what is tested is one table of
+/// descriptors, and whose connection is in which is not known.
+fn one_shard() -> Launch {
+    Launch::new(&["--shards", "1"])
+}
+
 #[test]
 fn a_full_house_makes_room_at_the_cost_of_the_idle() {
-    let node = Launch::default().files_max(100).start();
+    let node = one_shard().files_max(100).start();
     // 64 descriptors are kept back: 36 connections it is.
     let mut idle: Vec<Client> = (0..36).map(|_| node.subscriber()).collect();
     for client in &mut idle {
@@ -38,7 +46,7 @@ fn a_full_house_makes_room_at_the_cost_of_the_idle() {
 
 #[test]
 fn held_polls_are_never_evicted() {
-    let node = Launch::default().files_max(100).start();
+    let node = one_shard().files_max(100).start();
     let mut held: Vec<Client> = (0..35)
         .map(|_| {
             let mut client = node.subscriber();
@@ -58,7 +66,7 @@ fn held_polls_are_never_evicted() {
 
 #[test]
 fn without_descriptors_callers_are_told_and_the_cpu_rests() {
-    let node = Node::start(&[]);
+    let node = one_shard().start();
     let mut held: Vec<Client> = (0..10).map(|_| node.hold("/sub/a?after=now")).collect();
     wait_for("the asking connections to go", || (node.figure("connections") == 11).then_some(()));
     let mut publisher = node.publisher();
@@ -107,7 +115,7 @@ fn without_descriptors_callers_are_told_and_the_cpu_rests() {
 
 #[test]
 fn without_descriptors_the_idle_make_room() {
-    let node = Node::start(&[]);
+    let node = one_shard().start();
     let mut idle: Vec<Client> = (0..10).map(|_| node.subscriber()).collect();
     // Some have asked something, others never; the last answer proves that all are in.
     for client in &mut idle[5..] {
@@ -118,6 +126,41 @@ fn without_descriptors_the_idle_make_room() {
     assert_eq!(guest.get("/livez").status, 200);
     idle.iter_mut().for_each(Client::read_end);
     assert_eq!(node.figure("connections_evicted_total"), 10);
+}
+
+/// Each shard has 36 places. Whoever calls when one is full is taken in by the other, until both are.
+#[test]
+fn a_full_shard_leaves_callers_to_the_others_until_it_has_room() {
+    let node = Launch::new(&["--shards", "2"]).files_max(100).start();
+    let mut publisher = node.publisher();
+    assert_eq!(publisher.get("/livez").status, 200);
+    // It has begun a request and is not evicted as idle.
+    publisher.send("POST /pub/a HTTP/1.1\r\nHost: t\r\nContent-Length: 5\r\n\r\nhel");
+    let callers: Vec<TcpStream> = (0..80)
+        .map(|_| {
+            let mut caller = TcpStream::connect(node.public).unwrap();
+            // It may have been turned away by now.
+            let _ = caller.write_all(b"GET /sub/a?after=now HTTP/1.1\r\nHost: t\r\n\r\n");
+            caller.set_nonblocking(true).unwrap();
+            caller
+        })
+        .collect();
+    let waits = |caller: &&TcpStream| {
+        caller.peek(&mut [0]).is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock)
+    };
+    wait_for("those beyond 71 to be turned away", || {
+        (callers.iter().filter(waits).count() <= 71).then_some(())
+    });
+    let held: Vec<&TcpStream> = callers.iter().filter(waits).collect();
+    // Those who waited in the full shard's queue were told, not handed on.
+    assert!(held.len() > 50, "{} of 71 places are taken", held.len());
+    publisher.send("lo");
+    let answer = publisher.read();
+    assert_eq!(answer.json()["subscribers"], held.len(), "{answer:?}");
+    wait_for("the answers", || (!held.iter().any(|caller| waits(caller))).then_some(()));
+    drop(callers);
+    wait_for("room", || (publisher.get("/stats").json()["connections"] == 1).then_some(()));
+    let _again: Vec<Client> = (0..30).map(|_| node.hold("/sub/a?after=now")).collect();
 }
 
 #[test]

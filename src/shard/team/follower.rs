@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::{Ask, Change, Command, Enlistment, Errand, Orders, Outcome, Report, Standing, Team, Told};
+use super::{Ask, Change, Command, Enlistment, Errand, Orders, Outcome, Report, Request, Standing, Team, Told};
 use crate::channel::queue::{Applied, Fates, Lookup};
 use crate::ids::{ChannelName, Origin};
 use crate::limits::EXPIRY_PATIENCE_MS;
@@ -55,7 +55,7 @@ impl Follower {
 
     /// What its letter takes, in bytes.
     pub fn bytes(&self) -> usize {
-        self.report.errands.iter().map(|errand| errand.request.len()).sum()
+        self.report.errands.iter().map(|errand| errand.request.bytes.len()).sum()
     }
 }
 
@@ -139,7 +139,12 @@ impl Shard {
 
     fn tell(&self, ask: Ask, now: Now) -> Told {
         match ask {
-            Ask::Figures => Told::Figures(Box::new((self.counters.clone(), self.gauges(now)))),
+            Ask::Figures => {
+                let mut gauges = self.gauges(now);
+                // Messages are shared with the hub, which counts them.
+                gauges.memory_bytes = gauges.memory_bytes.saturating_sub(gauges.cached_bytes);
+                Told::Figures(Box::new((self.counters.clone(), gauges)))
+            }
             Ask::Channels(names) => {
                 let info = |name: &ChannelName| match self.queue.find(name.as_str()) {
                     Lookup::Open(ix) => self.queue.info(ix, now),
@@ -153,8 +158,7 @@ impl Shard {
     /// Hands a request to the hub; the connection waits for its outcome.
     pub(in crate::shard) fn send_errand(&mut self, index: u32, head: &RequestHead, body: &[u8]) {
         let conn = self.id(index);
-        let request = [head.raw, body].concat().into_boxed_slice();
-        let errand = Errand { conn, request, head_len: head.raw.len() };
+        let errand = Errand { conn, request: Request::new(head, body) };
         self.slot_mut(index).state = State::Acking;
         if let Some(follower) = self.follower() {
             follower.report.errands.push(errand);

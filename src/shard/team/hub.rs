@@ -19,7 +19,7 @@ use crate::session::route::{Door, Route};
 use crate::shard::connection::{Connection, Marks, State};
 use crate::shard::{Settings, Shard};
 use crate::time::Now;
-use crate::wire::http::request::{self, Parsed};
+use crate::wire::http::request::{self, Parsed, RequestHead};
 
 /// What a publisher is told once all shards have delivered.
 #[derive(Debug)]
@@ -62,6 +62,22 @@ pub(in crate::shard) enum Question {
     Figures(Form, Box<(Counters, Gauges)>),
     Channel(ChannelName, Option<ChannelInfo>),
     Channels(Vec<ChannelInfo>, Option<usize>),
+    /// Whether anybody knows the channel that a request is about, and the request.
+    Known(ChannelName, bool, Request),
+}
+
+/// A request that may have to be executed later.
+#[derive(Debug)]
+pub(in crate::shard) struct Request {
+    /// The head as it came, and behind it the body without its framing.
+    pub bytes: Box<[u8]>,
+    pub head_len: usize,
+}
+
+impl Request {
+    pub fn new(head: &RequestHead, body: &[u8]) -> Request {
+        Request { bytes: [head.raw, body].concat().into_boxed_slice(), head_len: head.raw.len() }
+    }
 }
 
 /// Someone who waits for the answers of all shards.
@@ -288,8 +304,7 @@ impl Shard {
         }
         for Asking { asker, question, .. } in answered {
             if let Some(index) = self.acking(asker) {
-                self.reply_asked(index, question, now);
-                self.end_waiting(index, now);
+                self.conclude(index, question, now);
             }
         }
         for errand in report.errands {
@@ -303,7 +318,42 @@ impl Shard {
     }
 }
 
+impl Shard {
+    /// All shards have answered.
+    fn conclude(&mut self, index: u32, question: Question, now: Now) {
+        let Question::Known(name, known, request) = question else {
+            self.reply_asked(index, question, now);
+            return self.end_waiting(index, now);
+        };
+        // Someone waits there, at another shard: from now on the channel is here, too.
+        let opened = if known { self.queue.open(&name, now.tick).map(drop) } else { Ok(()) };
+        self.slot_mut(index).state = State::Idle;
+        self.execute_again(index, &request, opened, now);
+        if self.slot(index).state != State::Acking {
+            self.end_waiting(index, now);
+        }
+    }
+
+    /// Executes a request that was let in, after something else was tried.
+    fn execute_again(&mut self, index: u32, request: &Request, tried: Result<(), Refused>, now: Now) {
+        let (head, body) = request.bytes.split_at(request.head_len.min(request.bytes.len()));
+        let Ok(Parsed::Complete { head, .. }) = request::parse(head) else { return };
+        let result = tried.and_then(|()| match Route::find(Door::Publisher, head.path) {
+            Some(route) => self.execute_known(index, route, &head, body, now),
+            None => Err(Refusal::NotFound.into()),
+        });
+        if let Err(refused) = result {
+            self.refuse_route(index, &head, &refused, now);
+        }
+    }
+}
+
 impl Hub {
+    /// Requests of followers that are being executed, each in a slot.
+    pub fn errand_count(&self) -> usize {
+        self.errands.len()
+    }
+
     /// Held polls of a follower that an entry has woken.
     fn count_woken(&mut self, seq: u64, count: usize) {
         // Nearly always it is the first's.
@@ -338,8 +388,9 @@ impl Hub {
                     known.subscribers += info.map_or(0, |info| info.subscribers);
                 }
             }
+            (Question::Known(_, known, _), Told::Channels(told)) => *known |= told.iter().any(Option::is_some),
             (Question::Figures(..), Told::Channels(_))
-            | (Question::Channel(..) | Question::Channels(..), Told::Figures(_)) => {}
+            | (Question::Channel(..) | Question::Channels(..) | Question::Known(..), Told::Figures(_)) => {}
         }
         asking.missing -= 1;
         (asking.missing == 0).then(|| self.asking.swap_remove(at))
@@ -358,7 +409,8 @@ impl Shard {
         now: Now,
     ) {
         let publisher = self.id(index);
-        let Some(hub) = self.hub() else {
+        // A publication that repeats another may have been delivered everywhere before.
+        let Some(hub) = self.hub().filter(|hub| hub.delivered() < hub.last_group) else {
             self.reply_published(index, &publishing, holders, now);
             return;
         };
@@ -372,7 +424,9 @@ impl Shard {
         let asker = self.id(index);
         let ask = match &question {
             Question::Figures(..) => Ask::Figures,
-            Question::Channel(name, _) => Ask::Channels([name.clone()].into()),
+            Question::Channel(name, _) | Question::Known(name, ..) => {
+                Ask::Channels([name.clone()].into())
+            }
             Question::Channels(infos, _) => {
                 Ask::Channels(infos.iter().map(|info| info.name.clone()).collect())
             }
@@ -398,8 +452,8 @@ impl Shard {
 impl Shard {
     /// Executes a follower's request in a slot of its own, which lives until there is an answer.
     fn execute_errand(&mut self, from: usize, errand: Errand, now: Now) {
-        let Errand { conn, request, head_len } = errand;
-        let (head, body) = request.split_at(head_len.min(request.len()));
+        let Errand { conn, request } = errand;
+        let (head, body) = request.bytes.split_at(request.head_len.min(request.bytes.len()));
         let Ok(Parsed::Complete { head, .. }) = request::parse(head) else { return };
         self.generation = (self.generation + 1) % u32::MAX;
         let slot = Connection::new(self.generation, Door::Publisher);
