@@ -11,18 +11,8 @@ pub mod mailbox;
 pub mod planted;
 pub mod random;
 pub mod sorted;
+pub mod sync;
 pub mod time;
-
-/// What threads share with each other; a test of their interleavings puts its own in their place.
-pub(crate) mod sync {
-    pub use std::sync::{Mutex, MutexGuard};
-
-    /// Here a test runs once, there in every interleaving.
-    #[cfg(test)]
-    pub fn model(test: impl Fn() + Sync + Send + 'static) {
-        test();
-    }
-}
 
 // 2: what several of the rows below need and none owns.
 pub mod config;

@@ -22,7 +22,7 @@ use crate::cluster::Setup;
 use crate::config::Config;
 use crate::error::StartError;
 use crate::ids::Origin;
-use crate::limits::{DESCRIPTORS_RESERVED, SHARDS_MAX};
+use crate::limits::DESCRIPTORS_RESERVED;
 use crate::reactor::listen::{listen, listen_among};
 use crate::reactor::post::Post;
 use crate::reactor::{Reactor, Verdict};
@@ -42,7 +42,7 @@ pub fn serve(config: Config, reload: impl Fn() -> Result<Config, StartError>) ->
     let keys = Arc::new(secrets::load(&config)?);
     let cluster_key = secrets::load_cluster_key(&config)?;
     let plan = cluster::plan(&config)?;
-    let shards = shard_count(&config);
+    let shards = crew::shard_count(&config);
     let limits = Limits { descriptors: raise_descriptor_limit(), shards };
     let signals = Signals::install().map_err(run_error)?;
     let clock = Clock::start();
@@ -167,14 +167,6 @@ impl Limits {
             settings.connections_max = settings.connections_max.min(share);
         }
         settings
-    }
-}
-
-/// How many shards are meant; 0 stands for one for each core.
-fn shard_count(config: &Config) -> usize {
-    match config.shards {
-        0 => std::thread::available_parallelism().map_or(1, usize::from).min(SHARDS_MAX),
-        count => count,
     }
 }
 

@@ -7,15 +7,25 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::thread::Builder;
+use std::thread::{self, Builder};
 
 use ::log::{error, warn};
 
 use super::run_error;
+use crate::config::Config;
 use crate::error::StartError;
+use crate::limits::SHARDS_MAX;
 use crate::reactor::listen::listen_among;
 use crate::reactor::{Reactor, Verdict};
 use crate::session::route::Door;
+
+/// How many shards are meant; 0 stands for one for each core.
+pub fn shard_count(config: &Config) -> usize {
+    match config.shards {
+        0 => thread::available_parallelism().map_or(1, usize::from).min(SHARDS_MAX),
+        count => count,
+    }
+}
 
 /// Where a shard listens.
 pub type Addresses = Vec<(SocketAddr, Door)>;

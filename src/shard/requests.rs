@@ -2,8 +2,8 @@
 
 use super::Shard;
 use super::connection::Marks;
-use super::team::{Form, Publishing, Question, Request};
 use super::output::{JSON, Reply};
+use super::team::{Form, Publishing, Question, Request};
 use crate::channel::message::Publication;
 use crate::channel::queue::{ChannelInfo, Lookup};
 use crate::error::{Refusal, Refused};
@@ -412,14 +412,7 @@ fn describe(info: &ChannelInfo) -> String {
 // -- Replies -----------------------------------------------------------------------
 
 impl Shard {
-    fn reply_body(
-        &mut self,
-        index: u32,
-        status: u16,
-        media_type: &'static str,
-        body: &[u8],
-        now: Now,
-    ) {
+    fn reply_body(&mut self, index: u32, status: u16, media_type: &'static str, body: &[u8], now: Now) {
         self.reply(index, Reply { status, content_type: Some(media_type), body, extra: &[] }, now);
     }
 

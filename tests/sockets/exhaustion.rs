@@ -157,7 +157,7 @@ fn a_full_shard_leaves_callers_to_the_others_until_it_has_room() {
     publisher.send("lo");
     let answer = publisher.read();
     assert_eq!(answer.json()["subscribers"], held.len(), "{answer:?}");
-    wait_for("the answers", || (!held.iter().any(|caller| waits(caller))).then_some(()));
+    wait_for("the answers", || (!held.iter().any(waits)).then_some(()));
     drop(callers);
     wait_for("room", || (publisher.get("/stats").json()["connections"] == 1).then_some(()));
     let _again: Vec<Client> = (0..30).map(|_| node.hold("/sub/a?after=now")).collect();

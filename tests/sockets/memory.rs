@@ -98,6 +98,11 @@ fn a_pipeliner_that_does_not_read_is_not_run_ahead_of() {
     assert!(grown < 8 * 1024, "{grown} KiB");
 }
 
+/// Shards of the nodes that are tested.
+fn shards() -> u64 {
+    std::env::var("PUSHUP_SHARDS").map_or(1, |shards| shards.parse().unwrap())
+}
+
 /// The length of the answer that the pipeliner asks for, learnt once.
 fn client_len(node: &Node) -> usize {
     static LEN: std::sync::OnceLock<usize> = std::sync::OnceLock::new();
@@ -122,7 +127,8 @@ fn a_flood_of_publications_pushes_out_the_old_and_nothing_else() {
     assert!(node.figure("cached_bytes") <= 2 << 20);
     assert!(node.figure("memory_bytes") <= 4 << 20);
     let grown = resident_kib(node.pid()).saturating_sub(before);
-    assert!(grown < 8 * 1024, "{grown} KiB");
+    // Each thread's part of the heap has holes of its own.
+    assert!(grown < 7 * 1024 + 1024 * shards(), "{grown} KiB");
     let answer = node.subscriber().get(&format!("/sub/flood?after={early}")).json();
     assert_eq!(answer["gap"], true);
     node.publish("quiet", "still here");

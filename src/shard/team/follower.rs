@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::{Ask, Change, Command, Enlistment, Errand, Orders, Outcome, Report, Request, Standing, Team, Told};
+use super::{
+    Ask, Change, Command, Enlistment, Errand, Orders, Outcome, Report, Request, Standing, Team, Told,
+};
 use crate::channel::queue::{Applied, Fates, Lookup};
 use crate::ids::{ChannelName, Origin};
 use crate::limits::EXPIRY_PATIENCE_MS;

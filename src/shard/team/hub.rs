@@ -388,7 +388,9 @@ impl Hub {
                     known.subscribers += info.map_or(0, |info| info.subscribers);
                 }
             }
-            (Question::Known(_, known, _), Told::Channels(told)) => *known |= told.iter().any(Option::is_some),
+            (Question::Known(_, known, _), Told::Channels(told)) => {
+                *known |= told.iter().any(Option::is_some)
+            }
             (Question::Figures(..), Told::Channels(_))
             | (Question::Channel(..) | Question::Channels(..) | Question::Known(..), Told::Figures(_)) => {}
         }
@@ -424,9 +426,7 @@ impl Shard {
         let asker = self.id(index);
         let ask = match &question {
             Question::Figures(..) => Ask::Figures,
-            Question::Channel(name, _) | Question::Known(name, ..) => {
-                Ask::Channels([name.clone()].into())
-            }
+            Question::Channel(name, _) | Question::Known(name, ..) => Ask::Channels([name.clone()].into()),
             Question::Channels(infos, _) => {
                 Ask::Channels(infos.iter().map(|info| info.name.clone()).collect())
             }
