@@ -494,8 +494,12 @@ impl Shard {
 
     /// What is so now.
     pub fn gauges(&self, now: Now) -> Gauges {
+        let errands = match &self.team {
+            Some(Team::Hub(hub)) => hub.errand_count(),
+            Some(Team::Follower(_)) | None => 0,
+        };
         Gauges {
-            connections: self.connections.len() as u64,
+            connections: (self.connections.len() - errands) as u64,
             held_polls: self.held as u64,
             channels: self.queue.channel_count() as u64,
             cached_messages: self.queue.cached_messages() as u64,

@@ -64,9 +64,8 @@ impl Shard {
     /// this one have closed their sockets, or have had time for it.
     pub fn is_drained(&self, now: Now) -> bool {
         let over = |drain: &Drain| self.connections.is_empty() || drain.over_by <= now.tick;
-        let alone = |drain: &Drain| {
-            self.followers_over() || drain.over_by.plus_ms(2 * DRAIN_LAST_MS) <= now.tick
-        };
+        let alone =
+            |drain: &Drain| self.followers_over() || drain.over_by.plus_ms(2 * DRAIN_LAST_MS) <= now.tick;
         self.drain.as_ref().is_some_and(|drain| over(drain) && alone(drain))
     }
 
