@@ -105,7 +105,7 @@ impl Settings {
     }
 
     /// The share of one of so many shards. Each has the whole cache, whose messages they share; the
-    /// rest of the memory is divided.
+    /// rest of the memory is divided, and so are connections where the operator bounds them.
     pub fn for_one_of(mut self, shards: usize) -> Settings {
         let cache = self.bounds.cache_bytes_max.min(self.memory_bytes_max);
         self.memory_bytes_max = cache + (self.memory_bytes_max - cache).div_ceil(shards.max(1));
@@ -494,8 +494,12 @@ impl Shard {
 
     /// What is so now.
     pub fn gauges(&self, now: Now) -> Gauges {
+        let errands = match &self.team {
+            Some(Team::Hub(hub)) => hub.errand_count(),
+            Some(Team::Follower(_)) | None => 0,
+        };
         Gauges {
-            connections: (self.connections.len() - self.errand_count()) as u64,
+            connections: (self.connections.len() - errands) as u64,
             held_polls: self.held as u64,
             channels: self.queue.channel_count() as u64,
             cached_messages: self.queue.cached_messages() as u64,

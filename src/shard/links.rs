@@ -345,8 +345,13 @@ impl Shard {
             links.next_retirement = now.tick.plus_ms(RETIRE_MS);
             let retired = self.queue.retire_dead(|origin| links.cluster.is_live(origin), now);
             links.cluster.keep_origins(|origin| self.queue.known(origin) > 0);
-            if let Some(Team::Hub(hub)) = &mut self.team {
-                retired.into_iter().for_each(|retired| hub.note(Change::Retire(retired)));
+            if !retired.is_empty() && self.hub().is_some() {
+                // First what marks the moment, as it was done here.
+                self.deliver(now);
+                let hub = self.hub().into_iter();
+                hub.for_each(|hub| {
+                    retired.iter().for_each(|retired| hub.note(Change::Retire(retired.clone())))
+                });
             }
         }
         self.settle_links(now);

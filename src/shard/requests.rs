@@ -3,7 +3,7 @@
 use super::Shard;
 use super::connection::Marks;
 use super::output::{JSON, Reply};
-use super::team::{Form, Publishing, Question, Request};
+use super::team::{ChannelChange, Form, Publishing, Question};
 use crate::channel::message::Publication;
 use crate::channel::queue::{ChannelInfo, Lookup};
 use crate::error::{Refusal, Refused};
@@ -63,8 +63,7 @@ impl Shard {
                 Ok(())
             }
             Ok(route) if route.is_for_the_hub() && self.follower().is_some() => {
-                self.send_errand(index, head, body);
-                Ok(())
+                self.send_errand(index, head, body)
             }
             Ok(route) => self.execute_route(index, route, head, body, now),
             Err(refused) => Err(refused),
@@ -88,36 +87,9 @@ impl Shard {
                 "This node has not caught up with the others.",
             ));
         }
-        if let Some(name) = self.unknown_here(route, head) {
-            // Someone may wait there, at another shard.
-            let question = Question::Known(name, false, Request::new(head, body));
-            self.reply_when_told(index, question, now);
-            return Ok(());
+        if route.is_for_the_hub() && route != Route::Cluster {
+            self.keep_up()?;
         }
-        self.execute_known(index, route, head, body, now)
-    }
-
-    /// The channel that a request changes, if it is unknown here and there are other shards.
-    fn unknown_here(&mut self, route: Route, head: &RequestHead) -> Option<ChannelName> {
-        self.hub()?;
-        let segment = match route {
-            Route::Channel(segment) if head.method == Method::Delete => segment,
-            Route::Renew(segment) => segment,
-            _ => return None,
-        };
-        let name = decode_name(segment).ok()?;
-        (self.queue.find(name.as_str()) == Lookup::Unknown).then_some(name)
-    }
-
-    /// Executes a request whose channel this shard knows, or nobody does.
-    pub(super) fn execute_known(
-        &mut self,
-        index: u32,
-        route: Route,
-        head: &RequestHead,
-        body: &[u8],
-        now: Now,
-    ) -> Result<(), Refused> {
         match route {
             Route::Subscribe(channels) => self.execute_poll(index, channels, head, now),
             Route::Publish(channels) => self.execute_publish(index, channels, head, body, now),
@@ -148,12 +120,13 @@ impl Shard {
         Ok(())
     }
 
-    /// Replies with what all shards have told.
-    pub(super) fn reply_asked(&mut self, index: u32, question: Question, now: Now) {
+    /// Replies with what all shards have told; tells whether it did.
+    pub(super) fn reply_asked(&mut self, index: u32, question: Question, now: Now) -> bool {
         let text = match question {
             Question::Figures(Form::Prometheus, figures) => {
                 let text = metrics::prometheus(&figures.0, &figures.1);
-                return self.reply_body(index, 200, PROMETHEUS, text.as_bytes(), now);
+                self.reply_body(index, 200, PROMETHEUS, text.as_bytes(), now);
+                return true;
             }
             Question::Figures(Form::Json, figures) => {
                 let origin = self.origin().to_string();
@@ -161,10 +134,17 @@ impl Shard {
             }
             Question::Channel(_, Some(info)) => describe(&info) + "\n",
             Question::Channel(_, None) => {
-                return self.refuse(index, &Refusal::ChannelUnknown.into(), now);
+                self.refuse(index, &Refusal::ChannelUnknown.into(), now);
+                return true;
             }
-            // It is executed, not answered.
-            Question::Known(..) => return,
+            Question::Change(name, change, known) => {
+                let there = if known { self.queue.open(&name, now.tick).map(drop) } else { Ok(()) };
+                let result = there.and_then(|()| self.change_channel(index, &name, change, now));
+                return result.unwrap_or_else(|refused| {
+                    self.refuse(index, &refused, now);
+                    true
+                });
+            }
             Question::Channels(found, next) => {
                 let rows: Vec<String> = found.iter().map(describe).collect();
                 let next = next.map_or(String::new(), |next| format!(",\"next\":{next}"));
@@ -172,6 +152,7 @@ impl Shard {
             }
         };
         self.reply_body(index, 200, JSON, text.as_bytes(), now);
+        true
     }
 
     /// Refuses a request that was understood; a wrong method is told the right ones.
@@ -197,7 +178,6 @@ impl Shard {
         now: Now,
     ) -> Result<(), Refused> {
         let holders = self.holders_for(publisher::parse_acknowledge(head)?)?;
-        self.keep_up()?;
         let publication = publisher::parse_publication(channels, head, body)?;
         self.make_room(publication.bytes())?;
         let mut receipt = self.queue.publish(publication, now)?;
@@ -237,6 +217,14 @@ impl Shard {
                 let ids = results.iter().flatten().map(|receipt| receipt.id);
                 self.reply_when_held(index, ids, holders, (200, media_type, &text), now)
             }
+            Publishing::Channel(status, info) => {
+                self.reply_expiry(index, *status, info, now);
+                true
+            }
+            Publishing::Closed => {
+                self.reply_empty(index, &[], now);
+                true
+            }
         };
         text.shrink_to(ANSWER_BYTES_MAX / 4);
         self.body = text;
@@ -259,7 +247,6 @@ impl Shard {
         now: Now,
     ) -> Result<(), Refused> {
         let holders = self.holders_for(publisher::parse_acknowledge(head)?)?;
-        self.keep_up()?;
         let (form, items) = publisher::parse_batch(head, body)?;
         self.make_room(items.iter().flatten().map(Publication::bytes).sum())?;
         let mut results = Vec::with_capacity(items.len());
@@ -326,7 +313,9 @@ impl Shard {
         self.make_room(body.len())?;
         let (info, fresh) = self.queue.create(request.name, request.ttl_ms, now)?;
         self.deliver(now);
-        self.reply_expiry(index, if fresh { 201 } else { 200 }, &info, now)
+        let status = if fresh { 201 } else { 200 };
+        self.reply_when_delivered(index, Publishing::Channel(status, info), 0, now);
+        Ok(())
     }
 
     fn execute_renew(
@@ -342,16 +331,44 @@ impl Shard {
         if request.name.is_some() {
             return Err(Refused::because(Refusal::JsonShape, "Only \"ttl\" can be changed."));
         }
-        let info = self.queue.renew(name.as_str(), request.ttl_ms, now)?;
-        self.deliver(now);
-        self.reply_expiry(index, 200, &info, now)
+        self.execute_change(index, name, ChannelChange::Renew(request.ttl_ms), now)
     }
 
     fn execute_close(&mut self, index: u32, segment: &str, now: Now) -> Result<(), Refused> {
-        self.queue.close(decode_name(segment)?.as_str(), now)?;
+        self.execute_change(index, decode_name(segment)?, ChannelChange::Close, now)
+    }
+
+    /// Closes or renews a channel. One that nobody has published to is known only where somebody waits.
+    fn execute_change(
+        &mut self,
+        index: u32,
+        name: ChannelName,
+        change: ChannelChange,
+        now: Now,
+    ) -> Result<(), Refused> {
+        if self.hub().is_some() && self.queue.find(name.as_str()) == Lookup::Unknown {
+            self.reply_when_told(index, Question::Change(name, change, false), now);
+            return Ok(());
+        }
+        self.change_channel(index, &name, change, now).map(drop)
+    }
+
+    /// Tells whether the reply is made.
+    fn change_channel(
+        &mut self,
+        index: u32,
+        name: &ChannelName,
+        change: ChannelChange,
+        now: Now,
+    ) -> Result<bool, Refused> {
+        let done = match change {
+            ChannelChange::Close => self.queue.close(name.as_str(), now).map(|()| Publishing::Closed)?,
+            ChannelChange::Renew(ttl_ms) => {
+                Publishing::Channel(200, self.queue.renew(name.as_str(), ttl_ms, now)?)
+            }
+        };
         self.deliver(now);
-        self.reply_empty(index, &[], now);
-        Ok(())
+        Ok(self.reply_when_delivered(index, done, 0, now))
     }
 
     fn execute_info(&mut self, index: u32, segment: &str, now: Now) -> Result<(), Refused> {
@@ -386,12 +403,11 @@ impl Shard {
         Ok(())
     }
 
-    fn reply_expiry(&mut self, index: u32, status: u16, info: &ChannelInfo, now: Now) -> Result<(), Refused> {
+    fn reply_expiry(&mut self, index: u32, status: u16, info: &ChannelInfo, now: Now) {
         let text = format!("{{\"channel\":\"{}\",\"expires\":{}}}\n", info.name, info.expires.0);
         let location = format!("/channels/{}", info.name);
         let extra: &[(&'static str, &str)] = if status == 201 { &[("Location", &location)] } else { &[] };
         self.reply(index, Reply { status, content_type: Some(JSON), body: text.as_bytes(), extra }, now);
-        Ok(())
     }
 }
 

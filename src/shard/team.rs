@@ -12,19 +12,20 @@
 //!                 └───── outcome ─────┘
 //! ```
 //!
-//! A publisher has its receipt when every shard has delivered, so whoever polls then, at whatever shard,
-//! finds the message. Letters hold what gathered since the last one was taken; that is bounded, because
-//! the hub takes no more work while a follower is too far behind, and a follower has one errand for each
-//! of its connections at most. Pure: who carries the letters is not known here.
+//! Whoever publishes, or creates, renews or closes a channel, is answered when every shard has delivered:
+//! whoever polls then, at whatever shard, finds it done. Letters hold what gathered since the last one was
+//! taken; that is bounded, because the hub takes no more work while a follower is too far behind, and a
+//! follower hands over no more than the hub takes. What peers say cannot be refused: it is to be left in
+//! their sockets ([`Shard::wants_links`]). Pure: who carries the letters is not known here.
 
 mod follower;
 mod hub;
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 pub(super) use self::follower::Follower;
-pub(super) use self::hub::{Form, Hub, Publishing, Question, Request};
+pub(super) use self::hub::{ChannelChange, Form, Hub, Publishing, Question};
 use super::clients::Polls;
 use super::{Settings, Shard};
 use crate::channel::entry::Entry;
@@ -53,6 +54,8 @@ pub struct Orders {
     groups: Vec<Arc<[Change]>>,
     /// The number of the last group, these included.
     last_group: u64,
+    /// How far this tells of [`Progress::news`].
+    news: u64,
     asks: Vec<(u64, Ask)>,
     outcomes: Vec<Outcome>,
 }
@@ -123,7 +126,9 @@ enum Told {
 #[derive(Debug)]
 struct Errand {
     conn: ConnId,
-    request: Request,
+    /// The head as it came, and behind it the body without its framing.
+    request: Box<[u8]>,
+    head_len: usize,
 }
 
 /// What a connection is to be sent for its errand.
@@ -143,6 +148,15 @@ pub(super) enum Team {
 }
 
 impl Team {
+    /// Whether nobody waits for anything.
+    #[cfg(test)]
+    pub(super) fn is_at_rest(&self) -> bool {
+        match self {
+            Team::Hub(hub) => hub.is_at_rest(),
+            Team::Follower(follower) => follower.bytes() == 0 && !follower.has_report(),
+        }
+    }
+
     /// What waits to be told, in bytes.
     pub(super) fn bytes(&self) -> usize {
         match self {
@@ -152,13 +166,39 @@ impl Team {
     }
 }
 
+/// How far the hub has come: what a follower sees at once, before it is told by letter what that was.
+#[derive(Debug, Default)]
+struct Progress {
+    /// The last number of the node's log.
+    numbered: AtomicU64,
+    /// How often an origin became known, or something of the cluster changed.
+    news: AtomicU64,
+}
+
+impl Progress {
+    fn numbered(&self) -> u64 {
+        self.numbered.load(Ordering::Acquire)
+    }
+
+    fn set_numbered(&self, numbered: u64) {
+        self.numbered.store(numbered, Ordering::Release);
+    }
+
+    fn news(&self) -> u64 {
+        self.news.load(Ordering::Acquire)
+    }
+
+    fn add_news(&self) {
+        self.news.fetch_add(1, Ordering::Release);
+    }
+}
+
 /// What a follower is made with; the hub gives it.
 #[derive(Clone, Debug)]
 pub struct Enlistment {
     /// The node's origin.
     origin: Origin,
-    /// The last number of the node's log.
-    numbered: Arc<AtomicU64>,
+    progress: Arc<Progress>,
     /// Polls by client, of all shards.
     polls: Polls,
     standing: Standing,
@@ -217,14 +257,6 @@ impl Shard {
         match &mut self.team {
             Some(Team::Hub(hub)) => Some(hub),
             _ => None,
-        }
-    }
-
-    /// Slots that stand for requests of other shards.
-    pub(super) fn errand_count(&self) -> usize {
-        match &self.team {
-            Some(Team::Hub(hub)) => hub.errand_count(),
-            _ => 0,
         }
     }
 

@@ -17,6 +17,7 @@ mod polling;
 mod publishing;
 mod random;
 mod response;
+mod team;
 mod time;
 
 use super::*;

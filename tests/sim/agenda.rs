@@ -24,6 +24,8 @@ pub enum Event {
     GiveUp { wire: WireId, side: usize },
     /// A datagram is due.
     Datagram { from: usize, to: usize, bytes: Vec<u8> },
+    /// A letter from one shard of a node to another is due.
+    Letter { node: usize, serial: u64 },
     /// A node's next deadline.
     Deadline { node: usize, serial: u64 },
     /// An actor's timer; void unless it is the last that was set.

@@ -2,7 +2,7 @@
 
 use crate::agenda::Ms;
 use crate::net::Traffic;
-use crate::plan::Plan;
+use crate::plan::{Make, Plan};
 use crate::world::World;
 
 /// How long all nodes have for finding each other, in milliseconds.
@@ -15,8 +15,8 @@ const PUBLICATIONS: u64 = 1_000;
 const LOAD_MS_MAX: Ms = 120_000;
 
 /// Prints bytes for each node and second, and for each publication and node.
-pub fn figure(nodes: usize) -> bool {
-    let mut world = World::new(Plan::calm(nodes, PUBLICATIONS, GATHER_MS + IDLE_MS), false);
+pub fn figure(nodes: usize, make: Make) -> bool {
+    let mut world = World::new(Plan::calm(nodes, PUBLICATIONS, GATHER_MS + IDLE_MS, make), false);
     world.run_for(GATHER_MS);
     let ready = world.hosts.iter().filter(|host| host.ready).count();
     println!("sim: {ready} of {nodes} nodes are ready, {} links stand", world.scene.net.links().len());

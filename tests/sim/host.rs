@@ -1,7 +1,12 @@
-//! A node of the simulation: a whole [`Shard`] and its sockets, which are ends of virtual wires.
+//! A node of the simulation: whole [`Shard`]s and their sockets, which are ends of virtual wires.
 //!
-//! It calls the shard as the reactor does and in that order, edge-triggered: an event comes once,
-//! and what is left unread is asked for by the shard's own list.
+//! It calls each shard as the reactor does and in that order, edge-triggered: an event comes once,
+//! and what is left unread is asked for by the shard's own list. The first shard is the hub, which
+//! has the links and the datagrams; each client is some shard's.
+
+mod links;
+mod oracle;
+mod post;
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -17,16 +22,15 @@ use pushup::shard::{Flushed, Parting, Settings, Shard};
 use pushup::time::{Now, Tick, Timestamp};
 
 use crate::agenda::{Event, Ms};
-use crate::http::{Response, request};
-use crate::net::{Holder, Machine, Net, Purpose, Signal, WireId};
+use crate::net::{Machine, Net, Purpose, Signal, WireId};
 use crate::random::Random;
+
+use self::post::Post;
 
 /// A Monday afternoon.
 const WALL_MS: u64 = 1_795_361_093_123;
 /// The port of every node's cluster address.
 const PORT: u16 = 7_000;
-/// Nothing that a node hands out at once may be longer, in bytes: a peer's queue and one frame.
-const OUTPUT_BYTES_MAX: usize = 16 << 20;
 /// A tick whose work does not end has failed.
 const TURNS_MAX: usize = 10_000;
 
@@ -35,20 +39,11 @@ pub fn address(node: usize) -> SocketAddr {
     SocketAddr::new(Ipv4Addr::new(10, 0, (node >> 8) as u8, node as u8 + 1).into(), PORT)
 }
 
-/// The node of an address.
-fn node_at(address: SocketAddr) -> Option<usize> {
-    match address {
-        SocketAddr::V4(address) => {
-            let [_, _, high, low] = address.ip().octets();
-            Some(usize::from(high) << 8 | usize::from(low.checked_sub(1)?))
-        }
-        SocketAddr::V6(_) => None,
-    }
-}
-
 /// What a node is made of, each time that it starts.
 #[derive(Clone, Debug)]
 pub struct Recipe {
+    /// How many shards it has.
+    pub shards: usize,
     pub settings: Settings,
     pub cluster_name: String,
     pub key: Vec<u8>,
@@ -64,6 +59,9 @@ enum Input {
     Datagram(SocketAddr, Vec<u8>),
 }
 
+/// The number of the shard that has the links.
+const HUB: usize = 0;
+
 /// An end of a wire.
 #[derive(Debug)]
 struct Socket {
@@ -76,11 +74,25 @@ struct Socket {
     ended: bool,
 }
 
-/// What a socket is to the shard.
+/// What a socket is to its shard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Plug {
-    Conn(ConnId),
+    Conn(Conn),
+    /// To the hub.
     Link(LinkId),
+}
+
+/// A connection, and which shard it belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Conn {
+    shard: usize,
+    id: ConnId,
+}
+
+impl Conn {
+    fn key(self) -> (usize, usize) {
+        (self.shard, self.id.to_token())
+    }
 }
 
 /// A node.
@@ -91,7 +103,7 @@ pub struct Host {
     pub life: u32,
     pub origin: Origin,
     pub paused: bool,
-    /// It has said that it is ready.
+    /// All its shards have said that they are ready.
     pub ready: bool,
     /// How far its wall clock is off, in milliseconds.
     pub wall_off_ms: i64,
@@ -99,10 +111,16 @@ pub struct Host {
     pub dirty: bool,
     recipe: Recipe,
     random: Random,
-    shard: Option<Box<Shard>>,
+    /// None while its process does not exist.
+    shards: Vec<Shard>,
+    /// Which of them have said that they are ready.
+    said_ready: Vec<bool>,
+    post: Post,
+    /// Letters that were ever sent.
+    letters: u64,
     born: Ms,
     sockets: BTreeMap<WireId, Socket>,
-    conns: BTreeMap<usize, WireId>,
+    conns: BTreeMap<(usize, usize), WireId>,
     links: BTreeMap<LinkId, WireId>,
     backlog: Vec<Input>,
     deadline: u64,
@@ -122,7 +140,10 @@ impl Host {
             dirty: false,
             recipe,
             random,
-            shard: None,
+            shards: Vec::new(),
+            said_ready: Vec::new(),
+            post: Post::default(),
+            letters: 0,
             born: 0,
             sockets: BTreeMap::new(),
             conns: BTreeMap::new(),
@@ -134,7 +155,7 @@ impl Host {
 
     /// Starts the node's process.
     pub fn boot(&mut self, net: &mut Net) {
-        assert!(self.shard.is_none(), "it runs already");
+        assert!(self.shards.is_empty(), "it runs already");
         self.life += 1;
         self.born = net.now();
         self.ready = false;
@@ -145,9 +166,18 @@ impl Host {
         let now = self.now(net);
         let seed = self.random.next();
         let keys = Arc::new(Keys::default());
-        let mut shard = Shard::new(self.recipe.settings.clone(), keys, self.origin, seed, now);
-        shard.join_cluster(self.setup(), now);
-        self.shard = Some(Box::new(shard));
+        let count = self.recipe.shards;
+        let settings = self.recipe.settings.clone().for_one_of(count);
+        let mut hub = Shard::new(settings.clone(), keys.clone(), self.origin, seed, now);
+        let enlistment = (count > 1).then(|| hub.lead(count - 1, false));
+        hub.join_cluster(self.setup(), now);
+        self.shards.push(hub);
+        for _ in 1..count {
+            let Some(enlistment) = enlistment.clone() else { break };
+            let own = Origin(self.random.next());
+            self.shards.push(Shard::follow(settings.clone(), keys.clone(), enlistment, own, now));
+        }
+        self.said_ready = vec![false; count];
         net.machines[self.index] = Machine::Up { life: self.life };
         self.dirty = true;
     }
@@ -168,7 +198,8 @@ impl Host {
 
     /// Ends the node's process without a word, as `kill -9` does, or the whole machine.
     pub fn crash(&mut self, machine: Machine, net: &mut Net) {
-        self.shard = None;
+        self.shards.clear();
+        self.post = Post::default();
         self.paused = false;
         self.ready = false;
         self.backlog.clear();
@@ -186,7 +217,12 @@ impl Host {
 
     /// Whether its process exists.
     pub fn is_up(&self) -> bool {
-        self.shard.is_some()
+        !self.shards.is_empty()
+    }
+
+    /// How many shards it has.
+    pub fn shard_count(&self) -> usize {
+        self.shards.len()
     }
 
     /// What its clocks say.
@@ -204,6 +240,7 @@ impl Host {
     pub fn resume(&mut self, net: &mut Net) {
         self.paused = false;
         self.dirty = true;
+        self.take_what_waited(net);
         for input in std::mem::take(&mut self.backlog) {
             match input {
                 Input::Signal(wire, side, signal) => self.handle_signal(wire, side, signal, net),
@@ -240,8 +277,8 @@ impl Host {
             return self.backlog.push(Input::Datagram(from, bytes.to_vec()));
         }
         let now = self.now(net);
-        if let Some(shard) = &mut self.shard {
-            shard.handle_datagram(from, bytes, now);
+        if let Some(hub) = self.shards.first_mut() {
+            hub.handle_datagram(from, bytes, now);
             self.dirty = true;
         }
     }
@@ -251,8 +288,12 @@ impl Host {
         self.dirty |= serial == self.deadline && self.is_up() && !self.paused;
     }
 
-    fn shard(&mut self) -> &mut Shard {
-        self.shard.as_mut().expect("its process exists")
+    fn shard(&mut self, number: usize) -> &mut Shard {
+        self.shards.get_mut(number).expect("its process exists")
+    }
+
+    fn hub(&mut self) -> &mut Shard {
+        self.shard(HUB)
     }
 
     fn accept(&mut self, wire: WireId, net: &mut Net) {
@@ -265,46 +306,30 @@ impl Host {
             Purpose::Publisher => Door::Publisher,
             Purpose::Link => return self.accept_link(wire, net),
         };
-        let Some(id) = self.shard().open(door, now) else { return net.reset(wire, 1) };
-        self.conns.insert(id.to_token(), wire);
-        self.plug(wire, 1, Plug::Conn(id));
-    }
-
-    fn accept_link(&mut self, wire: WireId, net: &mut Net) {
-        let now = self.now(net);
-        let Holder::Node { node, .. } = net.wire(wire).holders[0] else { return };
-        let from = SocketAddr::new(address(node).ip(), 40_000 + (wire.0 % 20_000) as u16);
-        let Some(link) = self.shard().open_link(from, now) else { return net.close(wire, 1) };
-        let index = self.index;
-        net.note(format_args!("node-{index}"), || format!("accepts node-{node}, {wire:?}"));
-        self.links.insert(link, wire);
-        self.plug(wire, 1, Plug::Link(link));
+        let shard = match self.shards.len() {
+            1 => HUB,
+            count => self.random.index(count),
+        };
+        let Some(id) = self.shard(shard).open(door, now) else { return net.reset(wire, 1) };
+        let conn = Conn { shard, id };
+        self.conns.insert(conn.key(), wire);
+        self.plug(wire, 1, Plug::Conn(conn));
     }
 
     fn plug(&mut self, wire: WireId, side: usize, plug: Plug) {
         self.sockets.insert(wire, Socket { side, plug, armed: false, pending: false, ended: false });
     }
 
-    fn link_up(&mut self, wire: WireId, net: &mut Net) {
-        let now = self.now(net);
-        if let Some(Socket { plug: Plug::Link(link), .. }) = self.sockets.get(&wire) {
-            let (link, index) = (*link, self.index);
-            net.note(format_args!("node-{index}"), || format!("has a link, {wire:?}"));
-            self.shard().handle_link_up(link, now);
-            self.flush_link(wire, link, net);
-        }
-    }
-
     fn broken(&mut self, wire: WireId, net: &mut Net) {
         let now = self.now(net);
         match self.sockets.get(&wire).map(|socket| socket.plug) {
-            Some(Plug::Conn(id)) => self.shard().handle_gone(id),
+            Some(Plug::Conn(conn)) => self.shard(conn.shard).handle_gone(conn.id),
             Some(Plug::Link(link)) => {
                 let index = self.index;
                 net.note(format_args!("node-{index}"), || format!("lost {wire:?}"));
                 self.sockets.remove(&wire);
                 self.links.remove(&link);
-                self.shard().handle_link_down(link, now);
+                self.hub().handle_link_down(link, now);
             }
             None => {}
         }
@@ -312,7 +337,7 @@ impl Host {
 
     fn readable(&mut self, wire: WireId, net: &mut Net) {
         match self.sockets.get(&wire).map(|socket| socket.plug) {
-            Some(Plug::Conn(id)) => self.read(wire, id, net),
+            Some(Plug::Conn(conn)) => self.read(wire, conn, net),
             Some(Plug::Link(link)) => self.read_link(wire, link, net),
             None => {}
         }
@@ -323,10 +348,10 @@ impl Host {
         socket.armed = false;
         match socket.plug {
             Plug::Link(link) => self.flush_link(wire, link, net),
-            Plug::Conn(id) => {
-                self.shard().handle_writable(id);
-                self.flush(wire, id, net);
-                let blocked = self.shard().is_blocked(id);
+            Plug::Conn(conn) => {
+                self.shard(conn.shard).handle_writable(conn.id);
+                self.flush(wire, conn, net);
+                let blocked = self.shard(conn.shard).is_blocked(conn.id);
                 if let Some(socket) = self.sockets.get_mut(&wire) {
                     socket.pending |= !blocked;
                 }
@@ -344,12 +369,12 @@ impl Host {
                 net.close(wire, side);
                 self.broken(wire, net);
             }
-            Plug::Conn(id) => {
-                if !self.shard().is_waiting(id) {
-                    self.read(wire, id, net);
+            Plug::Conn(conn) => {
+                if !self.shard(conn.shard).is_waiting(conn.id) {
+                    self.read(wire, conn, net);
                 }
-                if self.shard().is_waiting(id) {
-                    self.shard().handle_end_of_input(id);
+                if self.shard(conn.shard).is_waiting(conn.id) {
+                    self.shard(conn.shard).handle_end_of_input(conn.id);
                 }
             }
         }
@@ -365,22 +390,30 @@ impl Host {
         if !self.is_up() || self.paused {
             return;
         }
-        let now = self.now(net);
         for turns in 0.. {
             assert!(turns < TURNS_MAX, "the loop does not come to rest");
-            self.shard().handle_time(now);
-            self.serve_listed(net);
-            self.serve_links(net);
-            self.close_freed(net);
+            (0..self.shards.len()).for_each(|shard| self.step(shard, net));
             let again: Vec<WireId> = self.take_pending();
             for wire in &again {
                 self.readable(*wire, net);
             }
-            if again.is_empty() && self.shard().listed_count() == 0 {
+            if again.is_empty() && self.shards.iter().all(|shard| shard.listed_count() == 0) {
                 break;
             }
         }
+        self.send_mail(net);
         self.set_deadline(net);
+    }
+
+    /// What a loop does once it has read.
+    fn step(&mut self, shard: usize, net: &mut Net) {
+        let now = self.now(net);
+        self.shard(shard).handle_time(now);
+        self.serve_listed(shard, net);
+        if shard == HUB {
+            self.serve_links(net);
+        }
+        self.close_freed(shard, net);
     }
 
     fn take_pending(&mut self) -> Vec<WireId> {
@@ -392,40 +425,41 @@ impl Host {
     fn set_deadline(&mut self, net: &mut Net) {
         self.deadline += 1;
         let (now, born) = (net.now(), self.born);
-        if let Some(next) = self.shard().next_deadline() {
+        if let Some(next) = self.shards.iter().filter_map(Shard::next_deadline).min() {
             // Never at this very moment again: a loop that spins would not let time pass.
             let at = (born + next.0.min(u64::from(u32::MAX))).max(now + 1);
             net.agenda.at(at, Event::Deadline { node: self.index, serial: self.deadline });
         }
     }
 
-    fn read(&mut self, wire: WireId, id: ConnId, net: &mut Net) {
+    fn read(&mut self, wire: WireId, conn: Conn, net: &mut Net) {
         let now = self.now(net);
         for _ in 0..READS_PER_TICK {
             let Some(Socket { side, ended, .. }) = self.sockets.get(&wire) else { return };
             let (side, ended) = (*side, *ended);
-            if !self.shard().wants_input(id) {
+            if !self.shard(conn.shard).wants_input(conn.id) {
                 return;
             }
             let input = net.read(wire, side, SCRATCH_BYTES);
             if input.is_empty() {
                 if ended {
-                    self.shard().handle_end_of_input(id);
-                    self.flush(wire, id, net);
+                    self.shard(conn.shard).handle_end_of_input(conn.id);
+                    self.flush(wire, conn, net);
                 }
                 return;
             }
-            self.shard().handle_input(id, &input, now);
-            self.flush(wire, id, net);
+            self.shard(conn.shard).handle_input(conn.id, &input, now);
+            self.flush(wire, conn, net);
         }
-        self.shard().handle_more_to_read(id);
+        self.shard(conn.shard).handle_more_to_read(conn.id);
     }
 
-    fn flush(&mut self, wire: WireId, id: ConnId, net: &mut Net) {
+    fn flush(&mut self, wire: WireId, conn: Conn, net: &mut Net) {
         let now = self.now(net);
         let Some(side) = self.sockets.get(&wire).map(|socket| socket.side) else { return };
+        let Conn { shard, id } = conn;
         loop {
-            let [first, second] = self.shard().output(id, now);
+            let [first, second] = self.shard(shard).output(id, now);
             let total = first.len() + second.len();
             if total == 0 {
                 break;
@@ -433,7 +467,7 @@ impl Host {
             let len = total.min(net.room(wire, side));
             if len == 0 {
                 net.wait_for_room(wire, side);
-                self.shard().handle_blocked(id, now);
+                self.shard(shard).handle_blocked(id, now);
                 if let Some(socket) = self.sockets.get_mut(&wire) {
                     socket.armed = true;
                     // To register anew asks anew what there is.
@@ -444,155 +478,37 @@ impl Host {
             let bytes: Vec<u8> = first.iter().chain(second).take(len).copied().collect();
             net.send(wire, side, &bytes);
             if len == total {
-                self.shard().handle_all_sent(id, len);
+                self.shard(shard).handle_all_sent(id, len);
             } else {
-                self.shard().handle_sent(id, len);
+                self.shard(shard).handle_sent(id, len);
             }
         }
-        if self.shard().handle_flushed(id, now) == Flushed::Shut {
+        if self.shard(shard).handle_flushed(id, now) == Flushed::Shut {
             net.shut(wire, side);
         }
     }
 
-    fn serve_listed(&mut self, net: &mut Net) {
+    fn serve_listed(&mut self, shard: usize, net: &mut Net) {
         let now = self.now(net);
-        for _ in 0..self.shard().listed_count() {
-            let Some(id) = self.shard().poll_listed(now) else { return };
-            let Some(wire) = self.conns.get(&id.to_token()).copied() else { continue };
-            self.flush(wire, id, net);
-            if self.shard().is_unread(id) {
-                self.read(wire, id, net);
+        for _ in 0..self.shard(shard).listed_count() {
+            let Some(id) = self.shard(shard).poll_listed(now) else { return };
+            let conn = Conn { shard, id };
+            let Some(wire) = self.conns.get(&conn.key()).copied() else { continue };
+            self.flush(wire, conn, net);
+            if self.shard(shard).is_unread(id) {
+                self.read(wire, conn, net);
             }
         }
     }
 
-    fn close_freed(&mut self, net: &mut Net) {
-        while let Some((id, parting)) = self.shard().poll_freed() {
-            let Some(wire) = self.conns.remove(&id.to_token()) else { continue };
+    fn close_freed(&mut self, shard: usize, net: &mut Net) {
+        while let Some((id, parting)) = self.shard(shard).poll_freed() {
+            let Some(wire) = self.conns.remove(&Conn { shard, id }.key()) else { continue };
             let Some(socket) = self.sockets.remove(&wire) else { continue };
             match parting {
                 Parting::Close => net.close(wire, socket.side),
                 Parting::Reset => net.reset(wire, socket.side),
             }
         }
-    }
-
-    fn serve_links(&mut self, net: &mut Net) {
-        let now = self.now(net);
-        while let Some((link, to)) = self.shard().poll_dial(now) {
-            self.dial(link, to, net);
-        }
-        while let Some(link) = self.shard().poll_link_listed() {
-            if let Some(wire) = self.links.get(&link).copied() {
-                self.flush_link(wire, link, net);
-            }
-        }
-        while let Some((to, bytes)) = self.shard().poll_datagram() {
-            if let Some(to) = node_at(to).filter(|to| *to < net.machines.len()) {
-                net.send_datagram(self.index, to, bytes);
-            }
-        }
-        while let Some(link) = self.shard().poll_link_closed() {
-            let Some(wire) = self.links.remove(&link) else { continue };
-            let index = self.index;
-            net.note(format_args!("node-{index}"), || format!("closes {wire:?}"));
-            if let Some(socket) = self.sockets.remove(&wire) {
-                net.close(wire, socket.side);
-            }
-        }
-    }
-
-    fn dial(&mut self, link: LinkId, to: SocketAddr, net: &mut Net) {
-        let now = self.now(net);
-        let Some(to) = node_at(to).filter(|to| *to < net.machines.len()) else {
-            return self.shard().handle_link_down(link, now);
-        };
-        let holder = Holder::Node { node: self.index, life: self.life };
-        let room = 8_192 << net.random.below(6);
-        let wire = net.connect(holder, to, Purpose::Link, room);
-        self.links.insert(link, wire);
-        self.plug(wire, 0, Plug::Link(link));
-    }
-
-    fn read_link(&mut self, wire: WireId, link: LinkId, net: &mut Net) {
-        let now = self.now(net);
-        let Some(side) = self.sockets.get(&wire).map(|socket| socket.side) else { return };
-        loop {
-            let input = net.read(wire, side, SCRATCH_BYTES);
-            if input.is_empty() {
-                return;
-            }
-            self.shard().handle_link_input(link, &input, now);
-        }
-    }
-
-    fn flush_link(&mut self, wire: WireId, link: LinkId, net: &mut Net) {
-        let now = self.now(net);
-        let Some(Socket { side, .. }) = self.sockets.get(&wire) else { return };
-        let side = *side;
-        if !net.is_standing(wire) {
-            return;
-        }
-        loop {
-            let output = self.shard().link_output(link, now);
-            assert!(output.len() <= OUTPUT_BYTES_MAX, "{} bytes for a peer", output.len());
-            let len = output.len().min(net.room(wire, side));
-            if output.is_empty() {
-                return;
-            }
-            if len == 0 {
-                net.wait_for_room(wire, side);
-                if let Some(socket) = self.sockets.get_mut(&wire) {
-                    socket.armed = true;
-                }
-                return;
-            }
-            let bytes = output[..len].to_vec();
-            net.send(wire, side, &bytes);
-            self.shard().handle_link_sent(link, len, now);
-        }
-    }
-}
-
-// -- What oracles ask ------------------------------------------------------------
-
-impl Host {
-    /// Asks the node at once, without the network.
-    pub fn ask(&mut self, door: Door, target: &str, net: &Net) -> Response {
-        self.send(door, &request(&format!("GET {target}"), "", &[]), net)
-    }
-
-    /// The same with any request.
-    pub fn send(&mut self, door: Door, request: &[u8], net: &Net) -> Response {
-        let now = self.now(net);
-        let shard = self.shard();
-        let id = shard.open(door, now).expect("there is room for one more connection");
-        let mut received = Vec::new();
-        shard.handle_input(id, request, now);
-        for _ in 0..TURNS_MAX {
-            let [first, second] = shard.output(id, now);
-            let len = first.len() + second.len();
-            if len == 0 {
-                break;
-            }
-            received.extend_from_slice(first);
-            received.extend_from_slice(second);
-            shard.handle_all_sent(id, len);
-        }
-        shard.handle_flushed(id, now);
-        shard.handle_gone(id);
-        let response = Response::parse(&received).map(|(response, _)| response);
-        response
-            .unwrap_or_else(|| panic!("no answer to {}: {}", request.escape_ascii(), received.escape_ascii()))
-    }
-
-    /// Whether it says that it is ready.
-    pub fn says_ready(&mut self, net: &Net) -> bool {
-        self.is_up() && !self.paused && self.ask(Door::Public, "/readyz", net).status == 200
-    }
-
-    /// Memory as it counts it, in bytes.
-    pub fn memory_bytes(&self) -> usize {
-        self.shard.as_ref().map_or(0, |shard| shard.memory_bytes())
     }
 }

@@ -36,17 +36,19 @@ type Content = (u16, BTreeMap<MessageId, String>);
 
 /// A poll that begins at the present has the head of its node for a cursor.
 fn same_heads(live: &mut [&mut Host], scene: &Scene) -> Result<(), String> {
-    let mut first: Option<(usize, String)> = None;
+    let mut first: Option<(String, String)> = None;
     for host in live {
-        let answer = host.ask(Door::Public, "/sub/nobody?after=now&timeout=0", &scene.net);
-        let cursor = answer.json()["cursor"].as_str().unwrap_or_default().to_string();
-        match &first {
-            Some((node, other)) if *other != cursor => {
-                let (one, two) = (shown(other), shown(&cursor));
-                return Err(format!("convergence: node-{node} has {one}, node-{} has {two}", host.index));
+        for shard in 0..host.shard_count() {
+            let answer = host.ask(shard, Door::Public, "/sub/nobody?after=now&timeout=0", &scene.net);
+            let cursor = answer.json()["cursor"].as_str().unwrap_or_default().to_string();
+            match &first {
+                Some((who, other)) if *other != cursor => {
+                    let (one, two) = (shown(other), shown(&cursor));
+                    return Err(format!("convergence: {who} has {one}, {} has {two}", host.label(shard)));
+                }
+                Some(_) => {}
+                None => first = Some((host.label(shard), cursor)),
             }
-            Some(_) => {}
-            None => first = Some((host.index, cursor)),
         }
     }
     Ok(())
@@ -63,7 +65,8 @@ fn shown(cursor: &str) -> String {
 fn same_channels(live: &mut [&mut Host], scene: &Scene) -> Result<(), String> {
     let mut first: Option<(usize, BTreeSet<String>)> = None;
     for host in live {
-        let list = host.ask(Door::Publisher, "/channels?limit=1000", &scene.net).json();
+        let last = host.shard_count() - 1;
+        let list = host.ask(last, Door::Publisher, "/channels?limit=1000", &scene.net).json();
         let rows = list["channels"].as_array().into_iter().flatten();
         let created: BTreeSet<String> = rows
             .filter(|row| row["created"] == true)
@@ -83,20 +86,22 @@ fn same_channels(live: &mut [&mut Host], scene: &Scene) -> Result<(), String> {
     Ok(())
 }
 
-/// What every channel holds, the same on all nodes.
+/// What every channel holds, the same at all shards of all nodes.
 fn same_contents(live: &mut [&mut Host], scene: &Scene) -> Result<Vec<Content>, String> {
     let mut all = Vec::new();
     for channel in 0..scene.plan.channels() {
-        let mut first: Option<(usize, Content)> = None;
+        let mut first: Option<(String, Content)> = None;
         for host in live.iter_mut() {
-            let content = content(host, &scene.plan.name(channel), &scene.net)?;
-            match &first {
-                Some((node, other)) if !is_same(channel, other, &content, scene) && !scene.plan.tight => {
-                    let name = scene.plan.name(channel);
-                    return Err(differ(&name, (*node, other), (host.index, &content)));
+            for shard in 0..host.shard_count() {
+                let content = content(host, shard, &scene.plan.name(channel), &scene.net)?;
+                match &first {
+                    Some((who, other)) if !is_same(channel, other, &content, scene) && !scene.plan.tight => {
+                        let name = scene.plan.name(channel);
+                        return Err(differ(&name, (who, other), (&host.label(shard), &content)));
+                    }
+                    Some(_) => {}
+                    None => first = Some((host.label(shard), content)),
                 }
-                Some(_) => {}
-                None => first = Some((host.index, content)),
             }
         }
         all.extend(first.map(|first| first.1));
@@ -122,13 +127,13 @@ fn is_same(channel: usize, one: &Content, two: &Content, scene: &Scene) -> bool 
     one.0 == two.0 && (one == two || tokens(one) == tokens(two) && ids(one) == ids(two))
 }
 
-fn differ(name: &str, one: (usize, &Content), two: (usize, &Content)) -> String {
+fn differ(name: &str, one: (&str, &Content), two: (&str, &Content)) -> String {
     let only = |here: &Content, there: &Content| -> Vec<String> {
         let missing = here.1.iter().filter(|(id, _)| !there.1.contains_key(*id));
         missing.map(|(id, token)| format!("{id} ({token})")).collect()
     };
     format!(
-        "convergence: {name} is {} on node-{}, {} on node-{}; only there: {:?}, only here: {:?}",
+        "convergence: {name} is {} on {}, {} on {}; only there: {:?}, only here: {:?}",
         one.1.0,
         one.0,
         two.1.0,
@@ -138,8 +143,8 @@ fn differ(name: &str, one: (usize, &Content), two: (usize, &Content)) -> String 
     )
 }
 
-fn content(host: &mut Host, name: &str, net: &Net) -> Result<Content, String> {
-    let response = host.ask(Door::Public, &format!("/sub/{name}?timeout=0"), net);
+fn content(host: &mut Host, shard: usize, name: &str, net: &Net) -> Result<Content, String> {
+    let response = host.ask(shard, Door::Public, &format!("/sub/{name}?timeout=0"), net);
     if response.status != 200 {
         return Ok((response.status, BTreeMap::new()));
     }
@@ -149,7 +154,7 @@ fn content(host: &mut Host, name: &str, net: &Net) -> Result<Content, String> {
         let id = message["id"].as_str().and_then(parse_id).ok_or_else(|| format!("malformed: {message}"))?;
         let token = token_of(&message["data"]).unwrap_or_default().to_string();
         if found.insert(id, token).is_some() {
-            return Err(format!("duplicate: node-{} has {id} twice in {name}", host.index));
+            return Err(format!("duplicate: {} has {id} twice in {name}", host.label(shard)));
         }
     }
     Ok((response.status, found))
@@ -198,7 +203,8 @@ pub fn keys_are_known(hosts: &mut [Host], scene: &Scene) -> Result<(), String> {
         let fields = format!("Idempotency-Key: {}\r\n", publication.token);
         let again = request(&format!("POST /pub/{name}"), &fields, b"again");
         for host in hosts.iter_mut().filter(|host| host.is_up()) {
-            let receipt = host.send(Door::Publisher, &again, &scene.net).json();
+            let last = host.shard_count() - 1;
+            let receipt = host.send(last, Door::Publisher, &again, &scene.net).json();
             if receipt["duplicate"] != true {
                 let token = &publication.token;
                 return Err(format!("key: node-{} does not know {token} by its key: {receipt}", host.index));
@@ -270,20 +276,26 @@ pub fn held_by_all(hosts: &mut [Host], scene: &Scene) -> BTreeSet<(usize, Messag
         return BTreeSet::new();
     }
     for host in hosts.iter_mut().filter(|host| host.is_up() && host.ready && !host.paused) {
-        let held = held(host, scene);
-        all = Some(match all {
-            None => held,
-            Some(before) => before.intersection(&held).copied().collect(),
-        });
+        for shard in 0..host.shard_count() {
+            let held = held(host, shard, scene);
+            all = Some(match all {
+                None => held,
+                Some(before) => before.intersection(&held).copied().collect(),
+            });
+        }
     }
     all.unwrap_or_default()
 }
 
-fn held(host: &mut Host, scene: &Scene) -> BTreeSet<(usize, MessageId)> {
+fn held(host: &mut Host, shard: usize, scene: &Scene) -> BTreeSet<(usize, MessageId)> {
     let mut held = BTreeSet::new();
     for channel in 0..scene.plan.steady {
-        let answer =
-            host.ask(Door::Public, &format!("/sub/{}?timeout=0", scene.plan.name(channel)), &scene.net);
+        let answer = host.ask(
+            shard,
+            Door::Public,
+            &format!("/sub/{}?timeout=0", scene.plan.name(channel)),
+            &scene.net,
+        );
         let parse = |message: &Value| message["id"].as_str().and_then(parse_id);
         if answer.status == 200 {
             let answer = answer.json();
@@ -294,9 +306,14 @@ fn held(host: &mut Host, scene: &Scene) -> BTreeSet<(usize, MessageId)> {
     held
 }
 
-/// Whether a node that says that it is ready holds what it must.
-pub fn holds(host: &mut Host, debt: &BTreeSet<(usize, MessageId)>, scene: &Scene) -> Result<(), String> {
-    let held = held(host, scene);
+/// Whether a node's shard that says that it is ready holds what it must.
+pub fn holds(
+    host: &mut Host,
+    shard: usize,
+    debt: &BTreeSet<(usize, MessageId)>,
+    scene: &Scene,
+) -> Result<(), String> {
+    let held = held(host, shard, scene);
     match debt.iter().find(|owed| !held.contains(owed)) {
         None => Ok(()),
         Some((channel, id)) => {

@@ -12,6 +12,7 @@
 //! ```text
 //! tools/sim --seeds 10000 --from 1 --jobs 2
 //! tools/sim --seed 17 --trace
+//! tools/sim --seeds 1000 --shards 4
 //! tools/sim --nodes 64
 //! ```
 
@@ -38,6 +39,8 @@ use std::process::ExitCode;
 use lexopt::prelude::*;
 use pushup::planted::Planted;
 
+use crate::plan::Make;
+
 /// Seeds of an ordinary run of the tests.
 const SEEDS: u64 = 1_000;
 /// The variable that names one seed to be replayed.
@@ -53,6 +56,8 @@ struct Options {
     trace: bool,
     bug: Option<String>,
     nodes: Option<usize>,
+    /// Shards of every node; without it the seed says.
+    shards: Option<usize>,
     /// A test harness's filters: stages whose names have none of them are left out.
     filters: Vec<String>,
 }
@@ -71,6 +76,7 @@ fn parse() -> Result<Options, lexopt::Error> {
             Long("seed") => options.seed = Some(parser.value()?.parse()?),
             Long("trace") => options.trace = true,
             Long("bug") => options.bug = Some(parser.value()?.string()?),
+            Long("shards") => options.shards = Some(parser.value()?.parse()?),
             Long("nodes") => options.nodes = Some(parser.value()?.parse()?),
             // What cargo hands to every test.
             Long("nocapture" | "quiet" | "include-ignored") | Short('q') => {}
@@ -94,7 +100,7 @@ fn main() -> ExitCode {
 }
 
 fn run(options: &Options) -> bool {
-    let bug = match options.bug.as_deref().map(planted::named) {
+    let planted = match options.bug.as_deref().map(planted::named) {
         None => Planted::default(),
         Some(Some(bug)) => Planted::with(bug),
         Some(None) => {
@@ -102,19 +108,20 @@ fn run(options: &Options) -> bool {
             return false;
         }
     };
+    let make = Make { planted, shards: options.shards };
     if let Some(nodes) = options.nodes {
-        return crowd::figure(nodes);
+        return crowd::figure(nodes, make);
     }
     if let Some(seed) = options.seed {
-        return runner::one(seed, bug, options.trace);
+        return runner::one(seed, make, options.trace);
     }
     if let Some(seeds) = options.seeds {
-        return runner::many(options.from, seeds, options.jobs, bug);
+        return runner::many(options.from, seeds, options.jobs, make);
     }
     let stage = |name: &str| {
         options.filters.is_empty() || options.filters.iter().any(|filter| name.contains(filter.as_str()))
     };
-    (!stage("replay") || runner::replays(options.from))
-        && (!stage("seeds") || runner::many(options.from, SEEDS, options.jobs, bug))
-        && (!stage("planted") || planted::all_are_found(options.jobs))
+    (!stage("replay") || runner::replays(options.from, make))
+        && (!stage("seeds") || runner::many(options.from, SEEDS, options.jobs, make))
+        && (!stage("planted") || planted::all_are_found(options.jobs, options.shards))
 }

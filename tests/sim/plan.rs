@@ -14,6 +14,9 @@ const STEADY_MAX: u64 = 4;
 /// Channels that are created, renewed, closed, created again, and expire.
 const MORTAL: usize = 3;
 
+/// The letters of a shard are held up for so long at most, in milliseconds.
+const STALL_MS_MAX: Ms = 4_000;
+
 /// How long each node has when all are restarted one after the other, in milliseconds.
 const ROLL_MS: Ms = 5_000;
 
@@ -69,6 +72,8 @@ pub enum Trouble {
     Jitter { ms: Ms },
     /// A node's cluster listener refuses.
     Refuse { node: usize },
+    /// No letter to or from one shard of a node is taken, if it has several.
+    Stall { node: usize, shard: usize },
 }
 
 impl Trouble {
@@ -88,6 +93,7 @@ impl Trouble {
             Trouble::Datagrams { .. } => "lossy datagrams",
             Trouble::Jitter { .. } => "jitter",
             Trouble::Refuse { .. } => "refusals",
+            Trouble::Stall { .. } => "stalled shards",
         }
     }
 }
@@ -98,6 +104,15 @@ pub struct Fault {
     pub at: Ms,
     pub until: Ms,
     pub trouble: Trouble,
+}
+
+/// What all nodes are made as, whatever the seed.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Make {
+    /// The bug that they have.
+    pub planted: Planted,
+    /// How many shards each has; the seed says if nobody else does.
+    pub shards: Option<usize>,
 }
 
 /// All that a seed stands for.
@@ -122,9 +137,11 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// The plan of a seed; all nodes have the bug that is `planted`.
-    pub fn of(seed: u64, planted: Planted) -> Plan {
+    /// The plan of a seed.
+    pub fn of(seed: u64, make: Make) -> Plan {
         let mut random = Random::new(seed);
+        // What concerns shards has a source of its own: all else is the same with any number of them.
+        let mut of_shards = Random::new(seed.wrapping_mul(37).wrapping_add(11));
         let nodes = random.between(3, 8) as usize;
         let steady = random.between(1, STEADY_MAX) as usize;
         let tight = random.percent(25);
@@ -135,19 +152,24 @@ impl Plan {
         // Half of all logs are so short that who was away for a moment needs a snapshot.
         let log_bytes_max = if random.percent(50) { random.between(500, 8_000) } else { 1 << 24 } as usize;
         let recipe = |peers| Recipe {
+            shards: 1,
             log_bytes_max,
             settings: settings.clone(),
             cluster_name: "pushup".into(),
             key: key.clone(),
             peers,
-            planted,
+            planted: make.planted,
         };
-        let recipes = (0..nodes).map(|node| recipe(peers(node, nodes, &mut random))).collect();
+        let mut recipes: Vec<Recipe> =
+            (0..nodes).map(|node| recipe(peers(node, nodes, &mut random))).collect();
+        for recipe in &mut recipes {
+            recipe.shards = make.shards.unwrap_or_else(|| of_shards.pick(&[1, 1, 2, 4]));
+        }
         let skew = *[0, 50, 5_000].get(random.index(3)).unwrap_or(&0);
         let wall_off_ms = (0..nodes).map(|_| random.between(0, 2 * skew) as i64 - skew as i64).collect();
         let readers = random.between(5, 12);
         let publishers = random.between(1, 3);
-        Plan {
+        let mut plan = Plan {
             seed,
             nodes,
             recipes,
@@ -161,14 +183,17 @@ impl Plan {
             keepers: random.below(3) as usize,
             faults: if rolling { roll(nodes, &mut random) } else { faults(nodes, heal_ms, &mut random) },
             tight,
-        }
+        };
+        plan.faults.extend(stalls(nodes, heal_ms, &mut of_shards));
+        plan.faults.sort_by_key(|fault| fault.at);
+        plan
     }
 
     /// Many nodes and nothing that goes wrong; one publisher begins after `begins`.
-    pub fn calm(nodes: usize, publications: u64, begins: Ms) -> Plan {
+    pub fn calm(nodes: usize, publications: u64, begins: Ms, make: Make) -> Plan {
         let mut random = Random::new(nodes as u64);
-        let mut plan = Plan::of(1, Planted::default());
-        let recipe = plan.recipes[0].clone();
+        let mut plan = Plan::of(1, make);
+        let recipe = Recipe { shards: make.shards.unwrap_or(1), ..plan.recipes[0].clone() };
         let with_peers = |peers| Recipe { peers, ..recipe.clone() };
         // As an operator would: a few are named everywhere, the rest is learnt.
         let named = |node| (0..3).filter(|peer| *peer != node).collect();
@@ -284,6 +309,17 @@ fn roll(nodes: usize, random: &mut Random) -> Vec<Fault> {
         Fault { at, until, trouble: Trouble::Crash { node, machine: Machine::Vacant, back: true } }
     };
     order.into_iter().enumerate().map(fault).collect()
+}
+
+/// Now and then nobody carries a shard's letters for a while.
+fn stalls(nodes: usize, heal_ms: Ms, random: &mut Random) -> Vec<Fault> {
+    let count = if random.percent(50) { random.between(1, 3) } else { 0 };
+    let stall = |_| {
+        let (at, until) = span(heal_ms, STALL_MS_MAX, random);
+        let trouble = Trouble::Stall { node: random.index(nodes), shard: random.index(4) };
+        Fault { at, until, trouble }
+    };
+    (0..count).map(stall).collect()
 }
 
 fn span(heal_ms: Ms, longest: Ms, random: &mut Random) -> (Ms, Ms) {

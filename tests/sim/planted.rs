@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use pushup::planted::{Bug, Planted};
 
+use crate::plan::Make;
 use crate::runner;
 
 /// Each bug must be found within so many seeds.
@@ -15,14 +16,14 @@ pub fn named(name: &str) -> Option<Bug> {
 }
 
 /// Looks for every bug, some at a time; tells after how many seeds each was found.
-pub fn all_are_found(jobs: usize) -> bool {
+pub fn all_are_found(jobs: usize, shards: Option<usize>) -> bool {
     let next = AtomicUsize::new(0);
     let missed = AtomicUsize::new(0);
     std::thread::scope(|scope| {
         for _ in 0..jobs.max(1) {
             scope.spawn(|| {
                 while let Some(bug) = Bug::ALL.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    missed.fetch_add(usize::from(!is_found(*bug)), Ordering::Relaxed);
+                    missed.fetch_add(usize::from(!is_found(*bug, shards)), Ordering::Relaxed);
                 }
             });
         }
@@ -30,9 +31,10 @@ pub fn all_are_found(jobs: usize) -> bool {
     missed.into_inner() == 0
 }
 
-fn is_found(bug: Bug) -> bool {
+fn is_found(bug: Bug, shards: Option<usize>) -> bool {
+    let make = Make { planted: Planted::with(bug), shards };
     let found = (1..=SEEDS_MAX).find_map(|seed| {
-        let failure = runner::run(seed, Planted::with(bug), false).failure?;
+        let failure = runner::run(seed, make, false).failure?;
         Some((seed, failure))
     });
     match &found {

@@ -6,8 +6,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
-use pushup::planted::Planted;
-
+use crate::plan::Make;
 use crate::scene::Totals;
 use crate::world::{self, Report};
 
@@ -35,9 +34,9 @@ thread_local! {
 }
 
 /// Runs a seed; a panic is a failure like others.
-pub fn run(seed: u64, planted: Planted, trace: bool) -> Report {
+pub fn run(seed: u64, make: Make, trace: bool) -> Report {
     QUIET.set(true);
-    let result = catch_unwind(AssertUnwindSafe(|| world::run(seed, planted, trace)));
+    let result = catch_unwind(AssertUnwindSafe(|| world::run(seed, make, trace)));
     QUIET.set(false);
     result.unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().map(String::as_str);
@@ -48,8 +47,8 @@ pub fn run(seed: u64, planted: Planted, trace: bool) -> Report {
 }
 
 /// One seed, with all that happened if asked for, else with its end if it failed.
-pub fn one(seed: u64, planted: Planted, trace: bool) -> bool {
-    let report = run(seed, planted, true);
+pub fn one(seed: u64, make: Make, trace: bool) -> bool {
+    let report = run(seed, make, true);
     let shown = if trace { report.lines.len() } else { TAIL_LINES };
     if trace || report.failure.is_some() {
         for line in &report.lines[report.lines.len().saturating_sub(shown)..] {
@@ -64,7 +63,7 @@ pub fn one(seed: u64, planted: Planted, trace: bool) -> bool {
 }
 
 /// Many seeds, on some threads; stops at the first that fails.
-pub fn many(from: u64, seeds: u64, jobs: usize, planted: Planted) -> bool {
+pub fn many(from: u64, seeds: u64, jobs: usize, make: Make) -> bool {
     let begun = Instant::now();
     let (next, stop) = (AtomicU64::new(from), AtomicBool::new(false));
     let totals = Mutex::new(Totals::default());
@@ -77,7 +76,7 @@ pub fn many(from: u64, seeds: u64, jobs: usize, planted: Planted) -> bool {
                     if seed >= from + seeds {
                         return;
                     }
-                    let report = run(seed, planted, false);
+                    let report = run(seed, make, false);
                     totals.lock().expect("no thread panics").merge(&report.totals);
                     totals.lock().expect("no thread panics").add("seeds", 1);
                     if let Some(failure) = report.failure {
@@ -96,8 +95,9 @@ pub fn many(from: u64, seeds: u64, jobs: usize, planted: Planted) -> bool {
         return true;
     };
     println!("sim: seed {seed} FAILED\n  {failure}");
-    one(seed, planted, false);
-    println!("sim: again with everything: tools/sim --seed {seed} --trace");
+    one(seed, make, false);
+    let shards = make.shards.map_or(String::new(), |shards| format!(" --shards {shards}"));
+    println!("sim: again with everything: tools/sim --seed {seed}{shards} --trace");
     false
 }
 
@@ -149,11 +149,11 @@ fn show(totals: &Totals, seconds: f64) {
 }
 
 /// That a seed gives the same run, whether or not somebody reads the trace.
-pub fn replays(from: u64) -> bool {
+pub fn replays(from: u64, make: Make) -> bool {
     const SAMPLE: u64 = 20;
     let differs = |seed: &u64| {
-        let one = run(*seed, Planted::default(), false);
-        let two = run(*seed, Planted::default(), true);
+        let one = run(*seed, make, false);
+        let two = run(*seed, make, true);
         (one.hash, one.failure) != (two.hash, two.failure)
     };
     match (from..from + SAMPLE).find(differs) {

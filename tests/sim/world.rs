@@ -4,7 +4,6 @@
 use std::collections::BTreeSet;
 
 use pushup::ids::MessageId;
-use pushup::planted::Planted;
 use pushup::session::route::Door;
 
 use crate::agenda::{Event, Ms};
@@ -13,7 +12,7 @@ use crate::judge;
 use crate::keeper::Keeper;
 use crate::ledger::{self, Ledger};
 use crate::net::{Holder, Machine, Net, Signal, WireId};
-use crate::plan::{Plan, Trouble};
+use crate::plan::{Make, Plan, Trouble};
 use crate::publisher::Publisher;
 use crate::random::Random;
 use crate::reader::Reader;
@@ -73,8 +72,8 @@ pub struct World {
 }
 
 /// Runs a seed.
-pub fn run(seed: u64, planted: Planted, trace: bool) -> Report {
-    World::new(Plan::of(seed, planted), trace).run()
+pub fn run(seed: u64, make: Make, trace: bool) -> Report {
+    World::new(Plan::of(seed, make), trace).run()
 }
 
 // -- Time ------------------------------------------------------------------------
@@ -169,7 +168,7 @@ impl World {
     /// What each node thinks of the others, for whoever looks for what is wrong.
     fn show_nodes(&mut self) {
         for host in self.hosts.iter_mut().filter(|host| host.is_up() && !host.paused) {
-            let page = host.ask(Door::Publisher, "/cluster", &self.scene.net).text();
+            let page = host.ask(0, Door::Publisher, "/cluster", &self.scene.net).text();
             self.scene.note(&format!("node-{}", host.index), || page);
         }
     }
@@ -203,10 +202,13 @@ impl World {
                 continue;
             }
             host.finish_tick(&mut self.scene.net);
-            if host.is_up() && !host.paused && !host.ready && host.says_ready(&self.scene.net) {
-                host.ready = true;
-                self.scene.note(&format!("node-{node}"), || "says that it is ready");
-                self.collect(node);
+            for shard in host.newly_ready(&self.scene.net) {
+                let who = self.hosts[node].label(shard);
+                self.scene.note(&who, || "says that it is ready");
+                self.collect(node, shard);
+            }
+            if self.hosts[node].ready {
+                self.debts.retain(|debt| debt.node != node);
             }
             let bytes = self.hosts[node].memory_bytes();
             if bytes > MEMORY_BYTES_MAX {
@@ -238,6 +240,7 @@ impl World {
                 self.tell_side(wire, side, signal);
             }
             Event::Datagram { from, to, bytes } => self.datagram(from, to, &bytes),
+            Event::Letter { node, serial } => self.hosts[node].handle_letter(serial, &mut self.scene.net),
             Event::Deadline { node, serial } => self.hosts[node].handle_deadline(serial),
             Event::Timer { actor, serial } => match &mut self.actors[actor] {
                 Actor::Reader(reader) => reader.handle_timer(serial, &mut self.scene),
@@ -317,6 +320,12 @@ impl World {
                 self.active[index] = true;
                 self.hosts[node].pause();
             }
+            Trouble::Stall { node, shard } => {
+                if !self.hosts[node].stall(shard) {
+                    return;
+                }
+                self.active[index] = true;
+            }
             _ => self.active[index] = true,
         }
         self.scene.totals.add(fault.trouble.name(), 1);
@@ -378,6 +387,7 @@ impl World {
             Trouble::Pause { node } if self.hosts[node].is_up() => {
                 self.hosts[node].resume(&mut self.scene.net);
             }
+            Trouble::Stall { node, shard } => self.hosts[node].go_on(shard, &self.scene.net),
             _ => {}
         }
         self.change_weather();
@@ -407,12 +417,12 @@ impl World {
         self.scene.net.stir();
     }
 
-    /// A node says that it is ready: it must hold what all others had when it came.
-    fn collect(&mut self, node: usize) {
-        let Some(at) = self.debts.iter().position(|debt| debt.node == node) else { return };
-        let debt = self.debts.swap_remove(at);
-        let verdict = judge::holds(&mut self.hosts[node], &debt.ids, &self.scene);
-        self.scene.judge(&format!("node-{node}"), verdict);
+    /// A node's shard says that it is ready: it must hold what all others had when the node came.
+    fn collect(&mut self, node: usize, shard: usize) {
+        let Some(debt) = self.debts.iter().find(|debt| debt.node == node) else { return };
+        let verdict = judge::holds(&mut self.hosts[node], shard, &debt.ids, &self.scene);
+        let who = self.hosts[node].label(shard);
+        self.scene.judge(&who, verdict);
     }
 
     /// The weather that all present faults make together.

@@ -1,14 +1,14 @@
 //! A follower: does what the hub did, and hands it what concerns the node as a whole.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::{
-    Ask, Change, Command, Enlistment, Errand, Orders, Outcome, Report, Request, Standing, Team, Told,
+    Ask, Change, Command, Enlistment, Errand, Orders, Outcome, Progress, Report, Standing, Team, Told,
 };
 use crate::channel::queue::{Applied, Fates, Lookup};
+use crate::error::{Refusal, Refused};
 use crate::ids::{ChannelName, Origin};
-use crate::limits::EXPIRY_PATIENCE_MS;
+use crate::limits::{EXPIRY_PATIENCE_MS, TEAM_BYTES_MAX};
 use crate::session::access::Keys;
 use crate::shard::connection::{Marks, State};
 use crate::shard::{Settings, Shard};
@@ -19,9 +19,13 @@ use crate::wire::http::request::RequestHead;
 #[derive(Debug)]
 pub(in crate::shard) struct Follower {
     origin: Origin,
-    numbered: Arc<AtomicU64>,
+    progress: Arc<Progress>,
     standing: Standing,
+    /// How far it has been told of [`Progress::news`].
+    news: u64,
     report: Box<Report>,
+    /// What the errands in it take, in bytes.
+    bytes: usize,
 }
 
 impl Follower {
@@ -31,15 +35,16 @@ impl Follower {
 
     /// The last number of the node's log, which may not have come here yet.
     pub fn numbered(&self) -> u64 {
-        self.numbered.load(Ordering::Acquire)
+        self.progress.numbered()
     }
 
     pub fn is_ready(&self) -> bool {
         self.standing.ready
     }
 
+    /// Not while the hub knows of origins of which this shard has not been told.
     pub fn is_settled(&self) -> bool {
-        self.standing.settled
+        self.standing.settled && self.news == self.progress.news()
     }
 
     pub fn expects(&self, origin: Origin) -> bool {
@@ -52,12 +57,13 @@ impl Follower {
 
     pub(super) fn write_report(&mut self) -> Box<Report> {
         let fresh = Report { last_group: self.report.last_group, ..Report::default() };
+        self.bytes = 0;
         std::mem::replace(&mut self.report, Box::new(fresh))
     }
 
     /// What its letter takes, in bytes.
     pub fn bytes(&self) -> usize {
-        self.report.errands.iter().map(|errand| errand.request.bytes.len()).sum()
+        self.bytes
     }
 }
 
@@ -70,11 +76,11 @@ impl Shard {
         own: Origin,
         now: Now,
     ) -> Shard {
-        let Enlistment { origin, numbered, polls, standing } = enlistment;
+        let Enlistment { origin, progress, polls, standing } = enlistment;
         let mut shard = Shard::new(settings, keys, own, 0, now);
         shard.queue.set_replicated(true);
         shard.share_polls(polls);
-        let follower = Follower { origin, numbered, standing, report: Box::default() };
+        let follower = Follower { origin, progress, standing, news: 0, report: Box::default(), bytes: 0 };
         shard.team = Some(Team::Follower(Box::new(follower)));
         shard
     }
@@ -97,6 +103,7 @@ impl Shard {
         if let Some(follower) = self.follower() {
             follower.report.is_due |= !orders.groups.is_empty() || !told.is_empty();
             follower.report.last_group = orders.last_group;
+            follower.news = orders.news;
             follower.report.told.extend(told);
         }
         for outcome in orders.outcomes {
@@ -137,16 +144,12 @@ impl Shard {
         if let Some(follower) = self.follower() {
             follower.report.woken.append(&mut woken);
         }
+        self.relieve(0);
     }
 
     fn tell(&self, ask: Ask, now: Now) -> Told {
         match ask {
-            Ask::Figures => {
-                let mut gauges = self.gauges(now);
-                // Messages are shared with the hub, which counts them.
-                gauges.memory_bytes = gauges.memory_bytes.saturating_sub(gauges.cached_bytes);
-                Told::Figures(Box::new((self.counters.clone(), gauges)))
-            }
+            Ask::Figures => Told::Figures(Box::new((self.counters.clone(), self.gauges(now)))),
             Ask::Channels(names) => {
                 let info = |name: &ChannelName| match self.queue.find(name.as_str()) {
                     Lookup::Open(ix) => self.queue.info(ix, now),
@@ -157,15 +160,30 @@ impl Shard {
         }
     }
 
-    /// Hands a request to the hub; the connection waits for its outcome.
-    pub(in crate::shard) fn send_errand(&mut self, index: u32, head: &RequestHead, body: &[u8]) {
+    /// Hands a request to the hub; the connection waits for its outcome. Refuses it if the hub has not
+    /// even taken what it was handed before, whose clients may be gone.
+    pub(in crate::shard) fn send_errand(
+        &mut self,
+        index: u32,
+        head: &RequestHead,
+        body: &[u8],
+    ) -> Result<(), Refused> {
         let conn = self.id(index);
-        let errand = Errand { conn, request: Request::new(head, body) };
+        let bytes = size_of::<Errand>() + head.raw.len() + body.len();
+        if let Some(follower) = self.follower() {
+            if follower.bytes > 0 && follower.bytes + bytes > TEAM_BYTES_MAX {
+                return Err(Refusal::Overloaded.into());
+            }
+            follower.bytes += bytes;
+        }
+        let request = [head.raw, body].concat().into_boxed_slice();
+        let errand = Errand { conn, request, head_len: head.raw.len() };
         self.slot_mut(index).state = State::Acking;
         if let Some(follower) = self.follower() {
             follower.report.errands.push(errand);
             follower.report.is_due = true;
         }
+        Ok(())
     }
 
     fn answer_errand(&mut self, outcome: Outcome, now: Now) {

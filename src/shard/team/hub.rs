@@ -4,12 +4,15 @@
 use std::collections::{HashMap, VecDeque};
 use std::mem::take;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::{Ask, Change, Command, Enlistment, Errand, Orders, Outcome, Report, Standing, Team, Told};
+use super::{
+    Ask, Change, Command, Enlistment, Errand, Orders, Outcome, Progress, Report, Standing, Team, Told,
+};
 use crate::channel::entry::{Deed, Entry};
 use crate::channel::queue::{ChannelInfo, Receipt};
 use crate::error::{Refusal, Refused};
+#[cfg(test)]
+use crate::ids::Origin;
 use crate::ids::{ChannelName, ConnId};
 use crate::limits::TEAM_BYTES_MAX;
 use crate::metrics::{Counters, Gauges};
@@ -19,13 +22,17 @@ use crate::session::route::{Door, Route};
 use crate::shard::connection::{Connection, Marks, State};
 use crate::shard::{Settings, Shard};
 use crate::time::Now;
-use crate::wire::http::request::{self, Parsed, RequestHead};
+use crate::wire::http::request::{self, Parsed};
 
 /// What a publisher is told once all shards have delivered.
 #[derive(Debug)]
 pub(in crate::shard) enum Publishing {
     One(Receipt),
     Many(BatchForm, Vec<Result<Receipt, Refused>>),
+    /// A channel was created or renewed: the status, and what it is now.
+    Channel(u16, ChannelInfo),
+    /// A channel was closed.
+    Closed,
 }
 
 impl Publishing {
@@ -33,6 +40,7 @@ impl Publishing {
         let (one, many) = match self {
             Publishing::One(receipt) => (Some(receipt), None),
             Publishing::Many(_, results) => (None, Some(results)),
+            Publishing::Channel(..) | Publishing::Closed => (None, None),
         };
         one.into_iter().chain(many.into_iter().flatten().flatten())
     }
@@ -49,6 +57,16 @@ struct Pending {
     group: u64,
 }
 
+impl Pending {
+    fn bytes(&self) -> usize {
+        let results = match &self.publishing {
+            Publishing::Many(_, results) => results.len(),
+            Publishing::One(_) | Publishing::Channel(..) | Publishing::Closed => 0,
+        };
+        size_of::<Pending>() + results * size_of::<Result<Receipt, Refused>>()
+    }
+}
+
 /// How figures are shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::shard) enum Form {
@@ -62,22 +80,16 @@ pub(in crate::shard) enum Question {
     Figures(Form, Box<(Counters, Gauges)>),
     Channel(ChannelName, Option<ChannelInfo>),
     Channels(Vec<ChannelInfo>, Option<usize>),
-    /// Whether anybody knows the channel that a request is about, and the request.
-    Known(ChannelName, bool, Request),
+    /// Whether anybody waits on a channel that is to be changed, and is not known to the hub.
+    Change(ChannelName, ChannelChange, bool),
 }
 
-/// A request that may have to be executed later.
-#[derive(Debug)]
-pub(in crate::shard) struct Request {
-    /// The head as it came, and behind it the body without its framing.
-    pub bytes: Box<[u8]>,
-    pub head_len: usize,
-}
-
-impl Request {
-    pub fn new(head: &RequestHead, body: &[u8]) -> Request {
-        Request { bytes: [head.raw, body].concat().into_boxed_slice(), head_len: head.raw.len() }
-    }
+/// What a publisher wants of a channel that is there.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::shard) enum ChannelChange {
+    Close,
+    /// Perhaps with another time to live, in milliseconds.
+    Renew(Option<u64>),
 }
 
 /// Someone who waits for the answers of all shards.
@@ -86,7 +98,16 @@ struct Asking {
     asker: ConnId,
     question: Question,
     number: u64,
-    missing: usize,
+}
+
+impl Asking {
+    fn bytes(&self) -> usize {
+        let channels = match &self.question {
+            Question::Channels(infos, _) => infos.len(),
+            Question::Figures(..) | Question::Channel(..) | Question::Change(..) => 1,
+        };
+        size_of::<Asking>() + channels * size_of::<(ChannelInfo, ChannelName)>()
+    }
 }
 
 /// A follower, as the hub knows it.
@@ -95,6 +116,9 @@ struct Member {
     orders: Box<Orders>,
     /// The last group that it has delivered.
     delivered: u64,
+    /// The last question that it has answered.
+    told: u64,
+    /// It has ended: nobody waits for it, and it takes no letters.
     over: bool,
 }
 
@@ -103,7 +127,7 @@ struct Member {
 pub(in crate::shard) struct Hub {
     /// By number, from 1.
     members: Vec<Member>,
-    numbered: Arc<AtomicU64>,
+    progress: Arc<Progress>,
     standing: Standing,
     /// What has been done and not delivered yet.
     group: Vec<Change>,
@@ -112,8 +136,12 @@ pub(in crate::shard) struct Hub {
     /// The sizes of groups that not all have delivered, in bytes.
     sizes: VecDeque<usize>,
     bytes: usize,
+    /// Publishers who wait, in the order of their groups.
     pending: VecDeque<Pending>,
-    asking: Vec<Asking>,
+    /// Those who asked, in the order of their questions.
+    asking: VecDeque<Asking>,
+    /// What both take, in bytes.
+    waiting_bytes: usize,
     last_ask: u64,
     /// Whose errand a slot executes.
     errands: HashMap<u32, (usize, ConnId)>,
@@ -133,11 +161,24 @@ impl Hub {
             return Box::default();
         };
         let fresh = Orders { last_group: member.orders.last_group, ..Orders::default() };
-        std::mem::replace(&mut member.orders, Box::new(fresh))
+        let mut orders = std::mem::replace(&mut member.orders, Box::new(fresh));
+        orders.news = self.progress.news();
+        orders
+    }
+
+    /// The followers that have not ended.
+    fn present(&mut self) -> impl Iterator<Item = &mut Member> {
+        self.members.iter_mut().filter(|member| !member.over)
     }
 
     fn command(&mut self, command: &Command) {
-        self.members.iter_mut().for_each(|member| member.orders.commands.push(command.clone()));
+        self.present().for_each(|member| member.orders.commands.push(command.clone()));
+    }
+
+    fn tell_standing(&mut self, standing: Standing) {
+        self.progress.add_news();
+        self.present().for_each(|member| member.orders.standing = Some(standing.clone()));
+        self.standing = standing;
     }
 
     /// Notes something that the queue did.
@@ -160,30 +201,60 @@ impl Hub {
         if self.group.is_empty() {
             return;
         }
-        self.numbered.store(numbered, Ordering::Release);
         let group: Arc<[Change]> = take(&mut self.group).into();
+        self.progress.set_numbered(numbered);
+        if group.iter().any(Change::brings_origin) {
+            self.progress.add_news();
+        }
         self.last_group += 1;
+        let last_group = self.last_group;
         let bytes = group.iter().map(Change::bytes).sum();
         self.bytes += bytes;
         self.sizes.push_back(bytes);
-        for member in &mut self.members {
+        for member in self.present() {
             member.orders.groups.push(group.clone());
-            member.orders.last_group = self.last_group;
+            member.orders.last_group = last_group;
         }
+        self.settle_sizes();
     }
 
     /// The last group that all have delivered.
     fn delivered(&self) -> u64 {
-        self.members.iter().map(|member| member.delivered).min().unwrap_or(self.last_group)
+        let present = self.members.iter().filter(|member| !member.over);
+        present.map(|member| member.delivered).min().unwrap_or(self.last_group)
+    }
+
+    /// The last question that all have answered.
+    fn told(&self) -> u64 {
+        let present = self.members.iter().filter(|member| !member.over);
+        present.map(|member| member.told).min().unwrap_or(self.last_ask)
     }
 
     /// Whether a follower is so far behind that it must not get more to do.
     pub fn is_congested(&self) -> bool {
-        self.bytes > TEAM_BYTES_MAX
+        self.bytes() > TEAM_BYTES_MAX
     }
 
     pub fn bytes(&self) -> usize {
-        self.bytes
+        self.bytes + self.waiting_bytes
+    }
+
+    /// Requests of followers that are being executed, each in a slot of its own.
+    pub fn errand_count(&self) -> usize {
+        self.errands.len()
+    }
+
+    /// Whether nobody waits for anything.
+    #[cfg(test)]
+    pub fn is_at_rest(&self) -> bool {
+        let at_rest = self.pending.is_empty() && self.asking.is_empty() && self.errands.is_empty();
+        at_rest && self.sizes.is_empty() && self.bytes() == 0
+    }
+
+    /// Tells of other members than there are.
+    #[cfg(test)]
+    pub fn pretend_members(&mut self, live: Vec<Origin>) {
+        self.tell_standing(Standing { live, ..self.standing.clone() });
     }
 
     pub fn all_over(&self) -> bool {
@@ -200,6 +271,15 @@ impl Hub {
 }
 
 impl Change {
+    /// Whether an origin becomes known by it, of which cursors may tell from now on.
+    fn brings_origin(&self) -> bool {
+        match self {
+            Change::Apply(Entry { id, .. }) | Change::PassOver(id) => id.seq == 1,
+            Change::Install(_) => true,
+            Change::Retire(_) => false,
+        }
+    }
+
     fn bytes(&self) -> usize {
         let body = match self {
             Change::Apply(Entry { deed: Deed::Publish(published), .. }) => published.body.embedded_bytes(),
@@ -217,25 +297,26 @@ impl Shard {
     /// there is any connection. They are `ready` at once if the node is to have no peers.
     pub fn lead(&mut self, followers: usize, ready: bool) -> Enlistment {
         self.queue.set_replicated(true);
-        let numbered = Arc::new(AtomicU64::new(0));
+        let progress = Arc::new(Progress::default());
         let standing = Standing { ready, settled: ready, live: Vec::new() };
         let members = std::iter::repeat_with(Member::default).take(followers).collect();
         let enlistment = Enlistment {
             origin: self.origin(),
-            numbered: numbered.clone(),
+            progress: progress.clone(),
             polls: self.polls.clone(),
             standing: standing.clone(),
         };
         self.team = Some(Team::Hub(Box::new(Hub {
             members,
-            numbered,
+            progress,
             standing,
             group: Vec::new(),
             last_group: 0,
             sizes: VecDeque::new(),
             bytes: 0,
             pending: VecDeque::new(),
-            asking: Vec::new(),
+            asking: VecDeque::new(),
+            waiting_bytes: 0,
             last_ask: 0,
             errands: HashMap::new(),
         })));
@@ -250,9 +331,9 @@ impl Shard {
     /// Tells the followers of the cluster what has changed.
     pub(in crate::shard) fn tell_standing(&mut self) {
         let standing = self.standing();
-        let Some(hub) = self.hub().filter(|hub| hub.standing != standing) else { return };
-        hub.members.iter_mut().for_each(|member| member.orders.standing = Some(standing.clone()));
-        hub.standing = standing;
+        if let Some(hub) = self.hub().filter(|hub| hub.standing != standing) {
+            hub.tell_standing(standing);
+        }
     }
 
     /// Has the followers begin the end too.
@@ -269,6 +350,12 @@ impl Shard {
         }
     }
 
+    /// Whether what other nodes say should be read now: not while a follower is so far behind that
+    /// it would only gather. If not, it stays in the sockets, which is the back-pressure.
+    pub fn wants_links(&self) -> bool {
+        !matches!(&self.team, Some(Team::Hub(hub)) if hub.is_congested())
+    }
+
     /// Whether all followers have ended.
     pub fn followers_over(&self) -> bool {
         match &self.team {
@@ -281,20 +368,19 @@ impl Shard {
         let Some(hub) = self.hub() else { return };
         let Some(member) = from.checked_sub(1).and_then(|at| hub.members.get_mut(at)) else { return };
         member.delivered = report.last_group;
-        member.over |= report.over;
+        member.told = report.told.last().map_or(member.told, |(number, _)| *number);
+        if report.over {
+            member.over = true;
+            *member.orders = Orders::default();
+        }
         hub.settle_sizes();
         for (seq, count) in report.woken {
             hub.count_woken(seq, count);
         }
-        let mut answered = Vec::new();
         for (number, told) in report.told {
-            answered.extend(hub.take_told(number, told));
+            hub.take_told(number, told);
         }
-        let delivered = hub.delivered();
-        let mut done = Vec::new();
-        while hub.pending.front().is_some_and(|pending| pending.group <= delivered) {
-            done.extend(hub.pending.pop_front());
-        }
+        let (done, answered) = hub.take_done();
         for Pending { publisher, publishing, holders, .. } in done {
             if let Some(index) = self.acking(publisher)
                 && self.reply_published(index, &publishing, holders, now)
@@ -303,8 +389,10 @@ impl Shard {
             }
         }
         for Asking { asker, question, .. } in answered {
-            if let Some(index) = self.acking(asker) {
-                self.conclude(index, question, now);
+            if let Some(index) = self.acking(asker)
+                && self.reply_asked(index, question, now)
+            {
+                self.end_waiting(index, now);
             }
         }
         for errand in report.errands {
@@ -318,42 +406,7 @@ impl Shard {
     }
 }
 
-impl Shard {
-    /// All shards have answered.
-    fn conclude(&mut self, index: u32, question: Question, now: Now) {
-        let Question::Known(name, known, request) = question else {
-            self.reply_asked(index, question, now);
-            return self.end_waiting(index, now);
-        };
-        // Someone waits there, at another shard: from now on the channel is here, too.
-        let opened = if known { self.queue.open(&name, now.tick).map(drop) } else { Ok(()) };
-        self.slot_mut(index).state = State::Idle;
-        self.execute_again(index, &request, opened, now);
-        if self.slot(index).state != State::Acking {
-            self.end_waiting(index, now);
-        }
-    }
-
-    /// Executes a request that was let in, after something else was tried.
-    fn execute_again(&mut self, index: u32, request: &Request, tried: Result<(), Refused>, now: Now) {
-        let (head, body) = request.bytes.split_at(request.head_len.min(request.bytes.len()));
-        let Ok(Parsed::Complete { head, .. }) = request::parse(head) else { return };
-        let result = tried.and_then(|()| match Route::find(Door::Publisher, head.path) {
-            Some(route) => self.execute_known(index, route, &head, body, now),
-            None => Err(Refusal::NotFound.into()),
-        });
-        if let Err(refused) = result {
-            self.refuse_route(index, &head, &refused, now);
-        }
-    }
-}
-
 impl Hub {
-    /// Requests of followers that are being executed, each in a slot.
-    pub fn errand_count(&self) -> usize {
-        self.errands.len()
-    }
-
     /// Held polls of a follower that an entry has woken.
     fn count_woken(&mut self, seq: u64, count: usize) {
         // Nearly always it is the first's.
@@ -367,9 +420,20 @@ impl Hub {
         }
     }
 
-    fn take_told(&mut self, number: u64, told: Told) -> Option<Asking> {
-        let at = self.asking.iter().position(|asking| asking.number == number)?;
-        let asking = self.asking.get_mut(at)?;
+    /// Those who need not wait any more.
+    fn take_done(&mut self) -> (Vec<Pending>, Vec<Asking>) {
+        let (delivered, told) = (self.delivered(), self.told());
+        let count = self.pending.partition_point(|pending| pending.group <= delivered);
+        let done: Vec<Pending> = self.pending.drain(..count).collect();
+        let count = self.asking.partition_point(|asking| asking.number <= told);
+        let answered: Vec<Asking> = self.asking.drain(..count).collect();
+        self.waiting_bytes -= done.iter().map(Pending::bytes).sum::<usize>();
+        self.waiting_bytes -= answered.iter().map(Asking::bytes).sum::<usize>();
+        (done, answered)
+    }
+
+    fn take_told(&mut self, number: u64, told: Told) {
+        let Some(asking) = self.asking.iter_mut().find(|asking| asking.number == number) else { return };
         match (&mut asking.question, told) {
             (Question::Figures(_, sum), Told::Figures(figures)) => {
                 sum.0.add(&figures.0);
@@ -388,37 +452,36 @@ impl Hub {
                     known.subscribers += info.map_or(0, |info| info.subscribers);
                 }
             }
-            (Question::Known(_, known, _), Told::Channels(told)) => {
-                *known |= told.iter().any(Option::is_some)
+            (Question::Change(_, _, known), Told::Channels(told)) => {
+                *known |= told.iter().any(Option::is_some);
             }
             (Question::Figures(..), Told::Channels(_))
-            | (Question::Channel(..) | Question::Channels(..) | Question::Known(..), Told::Figures(_)) => {}
+            | (Question::Channel(..) | Question::Channels(..) | Question::Change(..), Told::Figures(_)) => {}
         }
-        asking.missing -= 1;
-        (asking.missing == 0).then(|| self.asking.swap_remove(at))
     }
 }
 
 // -- Waiting for all -------------------------------------------------------------------
 
 impl Shard {
-    /// Replies to a publication once all shards have delivered it.
+    /// Replies to a publication once all shards have delivered it: at once if nothing was to be
+    /// delivered, as for a repetition, or all is. Tells whether it did.
     pub(in crate::shard) fn reply_when_delivered(
         &mut self,
         index: u32,
         publishing: Publishing,
         holders: usize,
         now: Now,
-    ) {
+    ) -> bool {
         let publisher = self.id(index);
-        // A publication that repeats another may have been delivered everywhere before.
         let Some(hub) = self.hub().filter(|hub| hub.delivered() < hub.last_group) else {
-            self.reply_published(index, &publishing, holders, now);
-            return;
+            return self.reply_published(index, &publishing, holders, now);
         };
-        let group = hub.last_group;
-        hub.pending.push_back(Pending { publisher, publishing, holders, group });
+        let pending = Pending { publisher, publishing, holders, group: hub.last_group };
+        hub.waiting_bytes += pending.bytes();
+        hub.pending.push_back(pending);
         self.wait_for_shards(index);
+        false
     }
 
     /// Replies once all shards have answered.
@@ -426,17 +489,21 @@ impl Shard {
         let asker = self.id(index);
         let ask = match &question {
             Question::Figures(..) => Ask::Figures,
-            Question::Channel(name, _) | Question::Known(name, ..) => Ask::Channels([name.clone()].into()),
+            Question::Channel(name, _) | Question::Change(name, ..) => Ask::Channels([name.clone()].into()),
             Question::Channels(infos, _) => {
                 Ask::Channels(infos.iter().map(|info| info.name.clone()).collect())
             }
         };
-        let Some(hub) = self.hub() else { return self.reply_asked(index, question, now) };
+        let Some(hub) = self.hub().filter(|hub| !hub.all_over()) else {
+            self.reply_asked(index, question, now);
+            return;
+        };
         hub.last_ask += 1;
         let number = hub.last_ask;
-        hub.members.iter_mut().for_each(|member| member.orders.asks.push((number, ask.clone())));
-        let missing = hub.members.len();
-        hub.asking.push(Asking { asker, question, number, missing });
+        hub.present().for_each(|member| member.orders.asks.push((number, ask.clone())));
+        let asking = Asking { asker, question, number };
+        hub.waiting_bytes += asking.bytes();
+        hub.asking.push_back(asking);
         self.wait_for_shards(index);
     }
 
@@ -452,8 +519,8 @@ impl Shard {
 impl Shard {
     /// Executes a follower's request in a slot of its own, which lives until there is an answer.
     fn execute_errand(&mut self, from: usize, errand: Errand, now: Now) {
-        let Errand { conn, request } = errand;
-        let (head, body) = request.bytes.split_at(request.head_len.min(request.bytes.len()));
+        let Errand { conn, request, head_len } = errand;
+        let (head, body) = request.split_at(head_len.min(request.len()));
         let Ok(Parsed::Complete { head, .. }) = request::parse(head) else { return };
         self.generation = (self.generation + 1) % u32::MAX;
         let slot = Connection::new(self.generation, Door::Publisher);
@@ -485,7 +552,8 @@ impl Shard {
         self.timers.clear(&mut self.connections, index);
         self.connections.remove(index as usize);
         let outcome = Outcome { conn, response, closes };
-        if let Some(member) = self.hub().and_then(|hub| hub.members.get_mut(to - 1)) {
+        let member = self.hub().and_then(|hub| hub.members.get_mut(to - 1));
+        if let Some(member) = member.filter(|member| !member.over) {
             member.orders.outcomes.push(outcome);
         }
         true

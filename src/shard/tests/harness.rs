@@ -74,7 +74,11 @@ impl World {
     pub fn keyed(keys: Keys, change: impl FnOnce(&mut Settings)) -> World {
         let mut settings = settings();
         change(&mut settings);
-        let shard = Shard::new(settings, Arc::new(keys), ORIGIN, 7, START);
+        World::around(Shard::new(settings, Arc::new(keys), ORIGIN, 7, START))
+    }
+
+    /// With a shard that was made elsewhere.
+    pub fn around(shard: Shard) -> World {
         World { shard, now: START, clients: Vec::new(), scratch: crate::limits::SCRATCH_BYTES }
     }
 
@@ -400,15 +404,25 @@ impl World {
         response.json()["subscribers"].as_u64().unwrap()
     }
 
-    /// Everybody leaves; then nothing may be left behind.
-    #[track_caller]
-    pub fn finish(mut self) {
+    /// Everybody leaves.
+    pub fn clear(&mut self) {
         for who in (0..self.clients.len()).map(Who) {
             self.clients[who.0].window = usize::MAX;
             if !self.is_closed(who) {
                 self.reset(who);
             }
         }
+    }
+
+    /// What a client received, as it came.
+    pub fn take_bytes(&mut self, who: Who) -> Vec<u8> {
+        std::mem::take(&mut self.clients[who.0].received)
+    }
+
+    /// Everybody leaves; then nothing may be left behind.
+    #[track_caller]
+    pub fn finish(mut self) {
+        self.clear();
         let shard = &self.shard;
         assert_eq!((shard.connections.len(), shard.sides.len(), shard.wides.len()), (0, 0, 0));
         assert_eq!((shard.held, shard.side_bytes, shard.listed.len()), (0, 0, 0));
