@@ -207,7 +207,8 @@ impl Reactor {
         let links = self.links.as_ref();
         let waiting =
             self.listeners.iter().any(|listener| listener.ready) || links.is_some_and(Links::has_callers);
-        let unfinished = self.shard.listed_count() > 0 || links.is_some_and(Links::has_work);
+        let unfinished = self.shard.listed_count() > 0
+            || links.is_some_and(|links| links.has_work(self.shard.wants_links()));
         if unfinished || waiting && !paused {
             return Some(Duration::ZERO);
         }

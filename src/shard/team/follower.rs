@@ -149,7 +149,12 @@ impl Shard {
 
     fn tell(&self, ask: Ask, now: Now) -> Told {
         match ask {
-            Ask::Figures => Told::Figures(Box::new((self.counters.clone(), self.gauges(now)))),
+            Ask::Figures => {
+                let mut gauges = self.gauges(now);
+                // Messages are shared with the hub, which counts them.
+                gauges.memory_bytes = gauges.memory_bytes.saturating_sub(gauges.cached_bytes);
+                Told::Figures(Box::new((self.counters.clone(), gauges)))
+            }
             Ask::Channels(names) => {
                 let info = |name: &ChannelName| match self.queue.find(name.as_str()) {
                     Lookup::Open(ix) => self.queue.info(ix, now),
