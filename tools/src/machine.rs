@@ -59,6 +59,16 @@ pub fn load() -> String {
     read("/proc/loadavg").split_whitespace().take(3).collect::<Vec<_>>().join(" ")
 }
 
+/// Memory that is free or can be made so, in bytes, if the kernel says.
+pub fn available_bytes() -> Option<u64> {
+    keyed(&read("/proc/meminfo"), "MemAvailable:").map(|kib| 1_024 * kib)
+}
+
+/// Buffers with data of all TCP sockets, in bytes.
+pub fn tcp_buffer_bytes() -> u64 {
+    tcp(&read("/proc/net/sockstat"), "mem") * sys::page_bytes()
+}
+
 /// Memory that the kernel uses for everybody, in bytes: two looks tell what connections cost in it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct KernelMemory {
@@ -77,12 +87,10 @@ impl KernelMemory {
     }
 
     fn parse(meminfo: &str, sockstat: &str) -> KernelMemory {
-        // TCP: inuse 5 orphan 0 tw 2 alloc 7 mem 1
-        let tcp = sockstat.lines().find_map(|line| line.strip_prefix("TCP: ")).unwrap_or("");
         KernelMemory {
             slab: 1_024 * keyed(meminfo, "Slab:").unwrap_or(0),
-            tcp_buffers: sys::page_bytes() * after(tcp, "mem").unwrap_or(0),
-            tcp_sockets: after(tcp, "inuse").unwrap_or(0),
+            tcp_buffers: sys::page_bytes() * tcp(sockstat, "mem"),
+            tcp_sockets: tcp(sockstat, "inuse"),
         }
     }
 }
@@ -98,6 +106,12 @@ fn model(cpuinfo: &str) -> Option<&str> {
 /// The number on the line that begins with `key`.
 fn keyed(text: &str, key: &str) -> Option<u64> {
     text.lines().find_map(|line| line.strip_prefix(key))?.split_whitespace().next()?.parse().ok()
+}
+
+/// A number about TCP: `TCP: inuse 5 orphan 0 tw 2 alloc 7 mem 1`.
+fn tcp(sockstat: &str, key: &str) -> u64 {
+    let line = sockstat.lines().find_map(|line| line.strip_prefix("TCP: ")).unwrap_or("");
+    after(line, key).unwrap_or(0)
 }
 
 /// The number behind the word `key`.
