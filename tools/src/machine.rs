@@ -64,6 +64,25 @@ pub fn available_bytes() -> Option<u64> {
     keyed(&read("/proc/meminfo"), "MemAvailable:").map(|kib| 1_024 * kib)
 }
 
+/// Memory that nobody uses but to keep files in it, in bytes, if the kernel says.
+pub fn unused_bytes() -> Option<u64> {
+    let meminfo = read("/proc/meminfo");
+    let kib: Option<u64> = ["MemFree:", "Buffers:", "Cached:"].iter().map(|key| keyed(&meminfo, key)).sum();
+    Some(1_024 * kib?)
+}
+
+/// Packets that the kernel has dropped because too many waited to be received
+/// (net.core.netdev_max_backlog), those from this machine to itself among them.
+pub fn dropped_packets() -> u64 {
+    dropped(&read("/proc/net/softnet_stat"))
+}
+
+/// The second column of each processor's line, in hexadecimal digits.
+fn dropped(softnet: &str) -> u64 {
+    let second = |line: &str| u64::from_str_radix(line.split_whitespace().nth(1)?, 16).ok();
+    softnet.lines().filter_map(second).sum()
+}
+
 /// Buffers with data of all TCP sockets, in bytes.
 pub fn tcp_buffer_bytes() -> u64 {
     tcp(&read("/proc/net/sockstat"), "mem") * sys::page_bytes()
@@ -133,6 +152,7 @@ mod tests {
         let wanted = KernelMemory { slab: 102_400, tcp_buffers: 3 * sys::page_bytes(), tcp_sockets: 5 };
         assert_eq!(memory, wanted);
         assert_eq!(KernelMemory::parse("", ""), KernelMemory::default());
+        assert_eq!(dropped("0ec77ffc 0005bf0a 00000591\n1956514a 00000001 000007e0\n\n"), 0x5_bf0b);
         assert_eq!(model("a: b\nmodel name\t: Some CPU @ 2 GHz\n"), Some("Some CPU @ 2 GHz"));
     }
 

@@ -73,7 +73,7 @@ struct Many<'s, 'p> {
 struct Look {
     user: Option<Memory>,
     kernel: KernelMemory,
-    available: Option<u64>,
+    unused: Option<u64>,
 }
 
 /// Refuses what this machine has no room for.
@@ -90,6 +90,7 @@ fn needs(plan: &Plan, room: &Room) -> Needs {
 pub(super) fn run(stage: &mut Stage<'_>, division: Division) -> Fallible<()> {
     stage.progress.say(&estimate(stage.plan, division));
     let mut told = Told::new(stage, division);
+    let dropped = machine::dropped_packets();
     stage.settle();
     let before = Look::now(stage);
     let mut many = Many::start(stage, division)?;
@@ -99,8 +100,20 @@ pub(super) fn run(stage: &mut Stage<'_>, division: Division) -> Fallible<()> {
         told.held_again = Look::now(many.stage).user.zip(before.user);
     }
     many.conclude()?;
+    remark_dropped(stage, machine::dropped_packets().saturating_sub(dropped));
     told.into_report(&mut stage.report);
     Ok(())
+}
+
+/// What a machine that talks to itself drops is not told to the sender: connections may be taken for dead.
+fn remark_dropped(stage: &mut Stage<'_>, dropped: u64) {
+    if dropped > 0 {
+        stage.remark(format!(
+            "the kernel dropped {} packets on their way from this machine to itself: more came at once than \
+             net.core.netdev_max_backlog",
+            series::whole(dropped as f64)
+        ));
+    }
 }
 
 impl<'s, 'p> Many<'s, 'p> {
@@ -165,15 +178,10 @@ impl<'s, 'p> Many<'s, 'p> {
     /// Waits until the server of our own counts as many held polls as there are, and tells how many it counts.
     /// Some are always under way once polls time out, so all connections will do after a while.
     fn until_taken(&mut self) -> Option<u64> {
-        let plan = self.stage.plan;
-        if !plan.targets.is_empty() || !matches!(plan.own, OwnServer::PushUp(_)) {
-            return None;
-        }
         let begun = Instant::now();
-        let mut asking = Conversation::with(*self.stage.subject.publish.first()?).ok()?;
+        let mut asking = self.own_server()?;
         loop {
-            let stats = asking.json("/stats").ok()?;
-            let (held, connections) = (stats["held_polls"].as_u64()?, stats["connections"].as_u64()?);
+            let (held, connections) = ask(&mut asking)?;
             let waited = begun.elapsed();
             let will_do = connections >= self.polls && waited > REST_MAX;
             if held >= self.polls || will_do || waited > ACCEPT_MAX || self.stage.engine.is_stopped() {
@@ -181,6 +189,14 @@ impl<'s, 'p> Many<'s, 'p> {
             }
             sleep(ASK_EVERY);
         }
+    }
+
+    /// Somebody who asks the server of our own.
+    fn own_server(&self) -> Option<Conversation> {
+        let plan = self.stage.plan;
+        let is_own = plan.targets.is_empty() && matches!(plan.own, OwnServer::PushUp(_));
+        let publish = self.stage.subject.publish.first().filter(|_| is_own)?;
+        Conversation::with(*publish).ok()
     }
 
     /// All that is measured once polls are held; whether everything arrived.
@@ -224,6 +240,7 @@ impl<'s, 'p> Many<'s, 'p> {
             seconds: spent.seconds,
             time_outs: after.empty_answers.saturating_sub(before.empty_answers),
             server_us: spent.server_us,
+            by_server: self.own_server().and_then(|mut asking| ask(&mut asking)).map(|(held, _)| held),
         })
     }
 
@@ -331,10 +348,16 @@ impl<'s, 'p> Many<'s, 'p> {
     }
 }
 
+/// Held polls and connections, as the server counts them.
+fn ask(asking: &mut Conversation) -> Option<(u64, u64)> {
+    let stats = asking.json("/stats").ok()?;
+    Some((stats["held_polls"].as_u64()?, stats["connections"].as_u64()?))
+}
+
 impl Look {
     fn now(stage: &Stage<'_>) -> Look {
         let (user, kernel) = (stage.subject.memory(), KernelMemory::look());
-        Look { user, kernel, available: machine::available_bytes() }
+        Look { user, kernel, unused: machine::unused_bytes() }
     }
 }
 

@@ -34,6 +34,8 @@ pub(super) struct Idle {
     pub time_outs: u64,
     /// CPU time of the server.
     pub server_us: Option<f64>,
+    /// How many polls it holds at the end by its own count.
+    pub by_server: Option<u64>,
 }
 
 /// A message to all.
@@ -97,6 +99,13 @@ impl Told {
         if let Some(held) = self.held.take() {
             self.tell_held(&held, report);
         }
+        if let Some(idle) = self.idle.take() {
+            self.tell_idle(&idle, report);
+        }
+        let keys = ["all", "onward", "each"];
+        for (broadcast, key) in std::mem::take(&mut self.broadcasts).iter().zip(keys) {
+            self.tell_broadcast(broadcast, key, report);
+        }
         if let Some((now, before)) = self.held_again.take() {
             let (pss, dirty) = self.memory(now, before);
             report.add("held_again_pss_bytes", "", pss, "B");
@@ -104,13 +113,6 @@ impl Told {
                 "user memory per held poll after all messages",
                 format!("{} / {} B", whole(pss), whole(dirty)),
             );
-        }
-        if let Some(idle) = self.idle.take() {
-            self.tell_idle(&idle, report);
-        }
-        let keys = ["all", "onward", "each"];
-        for (broadcast, key) in std::mem::take(&mut self.broadcasts).iter().zip(keys) {
-            self.tell_broadcast(broadcast, key, report);
         }
         report.table = Some(series::table(&self.rows));
     }
@@ -156,11 +158,10 @@ impl Told {
         let slab = each(held.after.kernel.slab, held.before.kernel.slab);
         report.add("kernel_slab_bytes", "", slab, "B");
         self.row(&format!("kernel memory per connection ({})", self.ends), format!("{} B", whole(slab)));
-        if let Some((now, before)) = held.after.available.zip(held.before.available) {
-            // Less is available.
+        if let Some((now, before)) = held.after.unused.zip(held.before.unused) {
             let taken = each(before, now);
             report.add("machine_bytes", "", taken, "B");
-            self.row("memory of the whole machine per connection", format!("{} B", whole(taken)));
+            self.row("memory of the whole machine but files, per connection", format!("{} B", whole(taken)));
         }
     }
 
@@ -169,6 +170,10 @@ impl Told {
         report.add("time_outs", "", time_outs, "");
         let name = format!("{:.0} s without messages: polls that timed out and polled again", idle.seconds);
         self.row(&name, whole(time_outs));
+        if let Some(count) = idle.by_server {
+            report.add("held_by_server_after", "", count as f64, "");
+            self.row("… polls the server holds afterwards (its own count)", whole(count as f64));
+        }
         let Some(us) = idle.server_us else { return };
         let percent = us / 1e4 / idle.seconds;
         report.add("idle_cpu_percent", "", percent, "%");
@@ -226,7 +231,7 @@ mod tests {
         Look {
             user: Some(Memory { pss: bytes, private_dirty: bytes, rss: bytes }),
             kernel: KernelMemory { slab: 80 * bytes, ..KernelMemory::default() },
-            available: Some((1 << 40) - 100 * bytes),
+            unused: Some((1 << 40) - 100 * bytes),
         }
     }
 
@@ -257,7 +262,7 @@ mod tests {
                 before: look(1_000),
                 after: look(1_400),
             }),
-            idle: Some(Idle { seconds: 50.0, time_outs: 4, server_us: Some(1e6) }),
+            idle: Some(Idle { seconds: 50.0, time_outs: 4, server_us: Some(1e6), by_server: Some(4) }),
             broadcasts: vec![broadcast(1, 0), broadcast(1, 0), broadcast(1_000, 1)],
             held_again: None,
         }
@@ -277,7 +282,7 @@ mod tests {
             "| until the server held them (its own count) | 2.5 s (4) |",
             "| user memory per held poll, Pss / Private_Dirty | 100 / 100 B |",
             "| kernel memory per connection (a pair) | 8,000 B |",
-            "| memory of the whole machine per connection | 10,000 B |",
+            "| memory of the whole machine but files, per connection | 10,000 B |",
             "| 50 s without messages: polls that timed out and polled again | 4 |",
             "| … server CPU meanwhile, of one core | 2.0 % |",
             "| one message to all, on one channel: first / p50 / p99 / last | 2.00 / 3.00 / 900 / 900 ms |",
