@@ -19,6 +19,7 @@
 //! ```
 
 mod channels;
+mod companions;
 mod dial;
 mod judging;
 mod poller;
@@ -41,6 +42,7 @@ use crate::marker::{MarkerFinder, RunId};
 use crate::random::Random;
 use channels::Channels;
 pub use channels::{ROUNDS_MAX, Round};
+pub use companions::Onward;
 pub use dial::LOOPBACK_SOURCES;
 use poller::Slot;
 use publisher::Publisher;
@@ -242,6 +244,10 @@ pub struct Engine {
     supply_next: u32,
     /// Whether those that read slowly read promptly now.
     draining: bool,
+    /// Where pollers go on to.
+    onward: Option<Onward>,
+    /// Messages that pollers had not got when they went on.
+    lost_behind: u64,
     splitter: Splitter,
     finder: MarkerFinder,
     names: ChannelNames,
@@ -285,6 +291,8 @@ impl Engine {
             supply: None,
             supply_next: 0,
             draining: false,
+            onward: None,
+            lost_behind: 0,
             input: vec![0; INPUT_BYTES],
             request: Vec::with_capacity(1_024),
             channel_name: Vec::with_capacity(32),
@@ -361,14 +369,16 @@ impl Engine {
     /// Counts the messages that have not reached an audited poller of their channel. Only after a
     /// drain are they lost; before they may be under way.
     pub fn audit(&mut self) -> u64 {
-        let lost = |slot: &Slot| {
-            let Some(channel) = self.channels.get(slot.channel) else { return 0 };
-            let void = channel.void.iter().filter(|&&sequence| !slot.ledger.has(sequence)).count();
-            slot.ledger.missing(channel.published).saturating_sub(void as u64)
-        };
         let audited = self.slots.iter().filter(|slot| self.manners[usize::from(slot.manner)].is_audited());
-        self.tally.lost = audited.map(lost).sum();
+        self.tally.lost = self.lost_behind + audited.map(|slot| self.lacks(slot)).sum::<u64>();
         self.tally.lost
+    }
+
+    /// Messages of its channel that a poller has not got.
+    fn lacks(&self, slot: &Slot) -> u64 {
+        let Some(channel) = self.channels.get(slot.channel) else { return 0 };
+        let void = channel.void.iter().filter(|&&sequence| !slot.ledger.has(sequence)).count();
+        slot.ledger.missing(channel.published).saturating_sub(void as u64)
     }
 
     fn turn(&mut self, now: Instant, until: Instant, events: &mut mio::Events) -> Fallible<()> {

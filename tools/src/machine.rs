@@ -59,6 +59,35 @@ pub fn load() -> String {
     read("/proc/loadavg").split_whitespace().take(3).collect::<Vec<_>>().join(" ")
 }
 
+/// Memory that is free or can be made so, in bytes, if the kernel says.
+pub fn available_bytes() -> Option<u64> {
+    keyed(&read("/proc/meminfo"), "MemAvailable:").map(|kib| 1_024 * kib)
+}
+
+/// Memory that nobody uses but to keep files in it, in bytes, if the kernel says.
+pub fn unused_bytes() -> Option<u64> {
+    let meminfo = read("/proc/meminfo");
+    let kib: Option<u64> = ["MemFree:", "Buffers:", "Cached:"].iter().map(|key| keyed(&meminfo, key)).sum();
+    Some(1_024 * kib?)
+}
+
+/// Packets that the kernel has dropped because too many waited to be received
+/// (net.core.netdev_max_backlog), those from this machine to itself among them.
+pub fn dropped_packets() -> u64 {
+    dropped(&read("/proc/net/softnet_stat"))
+}
+
+/// The second column of each processor's line, in hexadecimal digits.
+fn dropped(softnet: &str) -> u64 {
+    let second = |line: &str| u64::from_str_radix(line.split_whitespace().nth(1)?, 16).ok();
+    softnet.lines().filter_map(second).sum()
+}
+
+/// Buffers with data of all TCP sockets, in bytes.
+pub fn tcp_buffer_bytes() -> u64 {
+    tcp(&read("/proc/net/sockstat"), "mem") * sys::page_bytes()
+}
+
 /// Memory that the kernel uses for everybody, in bytes: two looks tell what connections cost in it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct KernelMemory {
@@ -77,12 +106,10 @@ impl KernelMemory {
     }
 
     fn parse(meminfo: &str, sockstat: &str) -> KernelMemory {
-        // TCP: inuse 5 orphan 0 tw 2 alloc 7 mem 1
-        let tcp = sockstat.lines().find_map(|line| line.strip_prefix("TCP: ")).unwrap_or("");
         KernelMemory {
             slab: 1_024 * keyed(meminfo, "Slab:").unwrap_or(0),
-            tcp_buffers: sys::page_bytes() * after(tcp, "mem").unwrap_or(0),
-            tcp_sockets: after(tcp, "inuse").unwrap_or(0),
+            tcp_buffers: sys::page_bytes() * tcp(sockstat, "mem"),
+            tcp_sockets: tcp(sockstat, "inuse"),
         }
     }
 }
@@ -98,6 +125,12 @@ fn model(cpuinfo: &str) -> Option<&str> {
 /// The number on the line that begins with `key`.
 fn keyed(text: &str, key: &str) -> Option<u64> {
     text.lines().find_map(|line| line.strip_prefix(key))?.split_whitespace().next()?.parse().ok()
+}
+
+/// A number about TCP: `TCP: inuse 5 orphan 0 tw 2 alloc 7 mem 1`.
+fn tcp(sockstat: &str, key: &str) -> u64 {
+    let line = sockstat.lines().find_map(|line| line.strip_prefix("TCP: ")).unwrap_or("");
+    after(line, key).unwrap_or(0)
 }
 
 /// The number behind the word `key`.
@@ -119,6 +152,7 @@ mod tests {
         let wanted = KernelMemory { slab: 102_400, tcp_buffers: 3 * sys::page_bytes(), tcp_sockets: 5 };
         assert_eq!(memory, wanted);
         assert_eq!(KernelMemory::parse("", ""), KernelMemory::default());
+        assert_eq!(dropped("0ec77ffc 0005bf0a 00000591\n1956514a 00000001 000007e0\n\n"), 0x5_bf0b);
         assert_eq!(model("a: b\nmodel name\t: Some CPU @ 2 GHz\n"), Some("Some CPU @ 2 GHz"));
     }
 

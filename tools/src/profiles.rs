@@ -6,6 +6,7 @@
 //! | `subject` | the server that is driven: one of our own, or a running one |
 //! | `stage` | what profiles have in common: connecting, publishing in open loop, draining |
 //! | `report` | figures for a person and for a program, and the verdict |
+//! | `many` | `hold` with more polls than one thread may have descriptors |
 //! | `hold` `broadcast` `cycle` `churn` `publish` `storm` `soak` `slow` | the profiles |
 //!
 //! What it refuses to know: sockets. Invariant: whatever a profile measures, it ends with a
@@ -15,6 +16,7 @@ mod broadcast;
 mod churn;
 mod cycle;
 mod hold;
+mod many;
 pub mod options;
 mod publish;
 pub mod report;
@@ -68,7 +70,10 @@ fn measure(plan: &Plan) -> Fallible<Report> {
     plan.placement.place_client()?;
     let mut stage = Stage::new(plan, machine, subject, stop)?;
     match plan.profile {
-        Profile::Hold => hold::run(&mut stage)?,
+        Profile::Hold => match plan.division {
+            Some(division) => many::run(&mut stage, division)?,
+            None => hold::run(&mut stage)?,
+        },
         Profile::Broadcast => broadcast::run(&mut stage)?,
         Profile::Cycle => cycle::run(&mut stage)?,
         Profile::Churn => churn::run(&mut stage)?,

@@ -24,6 +24,33 @@ pub enum Voice {
     Quiet,
 }
 
+/// What the line shows.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Counts {
+    /// Connections that are established.
+    pub connected: u64,
+    /// Polls that are not answered.
+    pub held: u64,
+    /// Messages that arrived.
+    pub deliveries: u64,
+    /// Messages that were published.
+    pub published: u64,
+    /// What is not as it should be.
+    pub problems: u64,
+}
+
+impl From<&Tally> for Counts {
+    fn from(tally: &Tally) -> Counts {
+        Counts {
+            connected: tally.connected,
+            held: tally.held,
+            deliveries: tally.deliveries,
+            published: tally.published,
+            problems: tally.duplicated + tally.out_of_order + tally.troubles.total(),
+        }
+    }
+}
+
 /// The line.
 pub struct Progress {
     bar: Option<ProgressBar>,
@@ -58,21 +85,31 @@ impl Progress {
     }
 
     /// Shows how things stand, if it is time; cheap otherwise.
-    pub fn show(&mut self, tally: &Tally) {
+    pub fn show(&mut self, counts: impl Into<Counts>) {
         let Some(every) = self.every else { return };
         let now = Instant::now();
         if now < self.next {
             return;
         }
-        let line = self.line(tally, now);
+        let counts = counts.into();
+        let line = self.line(counts, now);
         self.next = now + every;
-        self.last = (now, tally.deliveries);
+        self.last = (now, counts.deliveries);
         match &self.bar {
             Some(bar) => {
                 bar.set_message(line);
                 bar.tick();
             }
             None => eprintln!("{line}"),
+        }
+    }
+
+    /// Says something once, beside the line.
+    pub fn say(&self, text: &str) {
+        match (&self.bar, self.every) {
+            (Some(bar), _) => bar.println(text),
+            (None, Some(_)) => eprintln!("{text}"),
+            (None, None) => {}
         }
     }
 
@@ -84,11 +121,11 @@ impl Progress {
         }
     }
 
-    fn line(&self, tally: &Tally, now: Instant) -> String {
+    fn line(&self, counts: Counts, now: Instant) -> String {
         let (then, before) = self.last;
         let seconds = now.saturating_duration_since(then).as_secs_f64().max(0.001);
-        let rate = tally.deliveries.saturating_sub(before) as f64 / seconds;
-        let problems = match tally.duplicated + tally.out_of_order + tally.troubles.total() {
+        let rate = counts.deliveries.saturating_sub(before) as f64 / seconds;
+        let problems = match counts.problems {
             0 => String::new(),
             problems => format!(", {problems} problems"),
         };
@@ -96,9 +133,9 @@ impl Progress {
             "{:5.1} s {}: {} connected, {} held, {rate:.0} deliveries/s, {} published{problems}",
             now.saturating_duration_since(self.begun).as_secs_f64(),
             self.phase,
-            tally.connected,
-            tally.held,
-            tally.published,
+            counts.connected,
+            counts.held,
+            counts.published,
         )
     }
 }

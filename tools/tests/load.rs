@@ -77,6 +77,44 @@ fn hold_tells_memory_and_proves_that_polls_are_held() {
 }
 
 #[test]
+fn hold_divides_polls_over_workers_and_shards() {
+    let args = ["--connections", "2000", "--workers", "2", "--shards", "2"];
+    let more = ["--channels", "10", "--duration", "0.2"];
+    let (text, json) = measured("hold", &[&args[..], &more].concat());
+    for message in ["all", "onward", "each"] {
+        assert_eq!(figure(&json, &format!("{message}_deliveries")), 2_000.0, "{text}");
+        assert_eq!(figure(&json, &format!("{message}_lost")), 0.0, "{text}");
+        assert_eq!(figure(&json, &format!("{message}_duplicated")), 0.0, "{text}");
+        assert!(figure(&json, &format!("{message}_p50_ms")) > 0.0, "{text}");
+    }
+    assert_eq!(figure(&json, "held_by_server"), 2_000.0, "{text}");
+    assert_eq!((&json["plan"]["workers"], &json["plan"]["shards"]), (&2.into(), &2.into()), "{text}");
+    assert!(text.contains("| polls held at once, a connection each"), "{text}");
+    assert!(figure(&json, "held_pss_bytes") < 20_000.0 && figure(&json, "connects_per_s") > 100.0, "{text}");
+}
+
+#[test]
+fn what_a_worker_misses_ends_with_status_1() {
+    // This server's cursor is the number of one channel's messages: who goes on to another channel with it
+    // misses the first message there.
+    for (fault, channels, told) in [
+        (Fault::None, "1", "clean: 0 lost, 0 duplicated"),
+        (Fault::Lose, "1", "NOT CLEAN: 1 lost, 0 duplicated"),
+        (Fault::Duplicate, "2", "NOT CLEAN: 4 lost, 1 duplicated"),
+    ] {
+        let server = Server::start_with(fault, 0);
+        let address = server.address.to_string();
+        let args =
+            ["hold", "--target", &address, "--connections", "4", "--workers", "2", "--channels", channels];
+        let time = ["--duration", "0.1", "--drain", "1", "--quiet"];
+        let (status, text) = run(&[&args[..], &time].concat());
+        assert_eq!(status, Some(i32::from(fault != Fault::None)), "{fault:?}: {text}");
+        assert!(text.contains(told), "{fault:?}: {text}");
+        assert!(text.contains("got it / did not / got it again"), "{text}");
+    }
+}
+
+#[test]
 fn broadcast_tells_latencies() {
     let args = ["--connections", "100", "--channels", "2", "--duration", "0.5", "--interval", "50ms"];
     let (text, json) = measured("broadcast", &args);
@@ -200,7 +238,8 @@ fn bad_usage_ends_with_status_2_and_one_line() {
         &["--frobnicate"],
         &["hold", "--connections", "0"],
         &["hold", "--rate", "1"],
-        &["hold", "--connections", "900000"],
+        &["broadcast", "--connections", "900000"],
+        &["hold", "--connections", "900000", "--workers", "2"],
         &["hold", "--target", "192.0.2.1:80"],
         &["hold", "--dialect", "/nowhere"],
     ] {
@@ -218,9 +257,12 @@ fn bad_usage_ends_with_status_2_and_one_line() {
 fn nobody_there_is_told_soon() {
     let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
     let begun = Instant::now();
-    let (status, text) = run(&["hold", "--target", &address, "--connections", "5", "--quiet"]);
-    assert_eq!(status, Some(1), "{text}");
-    assert!(text.contains("only 0 of 5 polls are held") && text.contains("refused"), "{text}");
+    for workers in ["1", "2"] {
+        let args = ["hold", "--target", &address, "--connections", "5", "--quiet", "--workers", workers];
+        let (status, text) = run(&args);
+        assert_eq!(status, Some(1), "{text}");
+        assert!(text.contains("only 0 of 5 polls are held") && text.contains("refused"), "{text}");
+    }
     assert!(begun.elapsed() < DEADLINE / 3, "{:?}", begun.elapsed());
 }
 

@@ -95,6 +95,9 @@ impl Engine {
             Verdict::Answered => self.messages(poller, answer.body, now),
             Verdict::Empty | Verdict::Refused => 0,
         };
+        if messages > 0 {
+            self.go_onward(poller);
+        }
         if messages == 0 && verdict != Verdict::Refused {
             self.tally.empty_answers += 1;
         }

@@ -88,6 +88,14 @@ impl Troubles {
     pub fn first(&self) -> Option<&str> {
         self.first.as_deref()
     }
+
+    /// Adds what went wrong elsewhere.
+    fn merge(&mut self, other: &Troubles) {
+        for (trouble, count) in other.counts() {
+            *self.counts.entry(trouble).or_default() += count;
+        }
+        self.first = self.first.take().or_else(|| other.first.clone());
+    }
 }
 
 /// What a run has counted so far.
@@ -154,7 +162,8 @@ pub struct Tally {
 }
 
 impl Tally {
-    pub(super) fn new() -> Tally {
+    /// Nothing yet.
+    pub(crate) fn new() -> Tally {
         Tally {
             connected: 0,
             held: 0,
@@ -186,6 +195,75 @@ impl Tally {
             connect_latency: latencies(),
             troubles: Troubles::default(),
         }
+    }
+
+    /// Adds what another engine of the run has counted.
+    pub fn merge(&mut self, other: &Tally) {
+        // One that is forgotten here does not compile.
+        let Tally {
+            connected,
+            held,
+            connects,
+            reconnects,
+            closed_by_server,
+            cut_by_server,
+            polls,
+            answers,
+            empty_answers,
+            visits,
+            visits_late,
+            deliveries,
+            duplicated,
+            out_of_order,
+            lost,
+            expected,
+            received,
+            published,
+            publish_answers,
+            publish_failed,
+            in_flight,
+            overdue,
+            planned,
+            bytes_in,
+            bytes_out,
+            latency,
+            publish_latency,
+            connect_latency,
+            troubles,
+        } = other;
+        self.connected += connected;
+        self.held += held;
+        self.connects += connects;
+        self.reconnects += reconnects;
+        self.closed_by_server += closed_by_server;
+        self.cut_by_server += cut_by_server;
+        self.polls += polls;
+        self.answers += answers;
+        self.empty_answers += empty_answers;
+        self.visits += visits;
+        self.visits_late += visits_late;
+        self.deliveries += deliveries;
+        self.duplicated += duplicated;
+        self.out_of_order += out_of_order;
+        self.lost += lost;
+        self.expected += expected;
+        self.received += received;
+        self.published += published;
+        self.publish_answers += publish_answers;
+        self.publish_failed += publish_failed;
+        self.in_flight += in_flight;
+        self.overdue += overdue;
+        self.planned += planned;
+        self.bytes_in += bytes_in;
+        self.bytes_out += bytes_out;
+        for (all, more) in [
+            (&mut self.latency, latency),
+            (&mut self.publish_latency, publish_latency),
+            (&mut self.connect_latency, connect_latency),
+        ] {
+            all.add(more).expect("all have the same bounds");
+        }
+        self.troubles.merge(troubles);
     }
 
     /// Deliveries that are still to come for what was published.
@@ -245,5 +323,39 @@ impl fmt::Debug for Tally {
             self.planned,
             self.troubles,
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tally(number: u64, latencies_us: &[u64]) -> Tally {
+        let mut tally = Tally::new();
+        (tally.held, tally.deliveries, tally.lost, tally.expected) = (number, 2 * number, 1, 10 * number);
+        latencies_us.iter().for_each(|us| tally.latency.record(*us).expect("within bounds"));
+        tally
+    }
+
+    #[test]
+    fn counts_and_latencies_of_several_engines_add_up() {
+        let mut sum = Tally::new();
+        for part in [tally(3, &[10, 20]), tally(4, &[]), tally(5, &[7, 900, 900])] {
+            sum.merge(&part);
+        }
+        assert_eq!((sum.held, sum.deliveries, sum.lost, sum.expected), (12, 24, 3, 120));
+        assert_eq!((sum.latency.len(), sum.latency.min(), sum.latency.max()), (5, 7, 900));
+        assert_eq!(sum.latency.value_at_percentile(50.0), 20);
+    }
+
+    #[test]
+    fn troubles_of_several_engines_add_up() {
+        let (mut one, mut two) = (Tally::new(), Tally::new());
+        two.troubles.note(Trouble::Reset, || "two".to_owned());
+        two.troubles.note(Trouble::Stray, || "not the first".to_owned());
+        one.merge(&two);
+        one.merge(&two);
+        assert_eq!(one.troubles.counts().collect::<Vec<_>>(), [(Trouble::Reset, 2), (Trouble::Stray, 2)]);
+        assert_eq!(one.troubles.first(), Some("connections reset: two"));
     }
 }

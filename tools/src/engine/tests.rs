@@ -255,3 +255,69 @@ fn a_stop_is_obeyed_and_nothing_is_called_lost() {
 fn a_poller_is_small() {
     assert!(size_of::<Slot>() <= 128, "{}", size_of::<Slot>());
 }
+
+/// Runs both until all that was published has arrived at the companion, or for so long.
+fn run_both(publishing: &mut Engine, polling: &mut Engine, limit: Duration) {
+    let until = Instant::now() + limit;
+    while Instant::now() < until && !(publishing.tally().is_complete() && polling.tally().is_complete()) {
+        for engine in [&mut *publishing, &mut *polling] {
+            engine.run(Instant::now() + Duration::from_millis(2), |_| false).unwrap();
+        }
+    }
+}
+
+fn publish_to_companion(publishing: &mut Engine, polling: &mut Engine, channel: u32) {
+    polling.expect(channel);
+    publishing.publish(Instant::now(), channel, 64);
+    run_both(publishing, polling, Duration::from_secs(1));
+}
+
+#[test]
+fn one_engine_publishes_and_another_polls() {
+    let server = Server::start(Fault::None);
+    let mut publishing = engine(&server);
+    let mut polling = Engine::new(Dialect::pushup(), publishing.companion()).unwrap();
+    for _ in 0..3 {
+        polling.add(poller(&server, 0)).unwrap();
+    }
+    publish_to_companion(&mut publishing, &mut polling, 0);
+    let tally = polling.tally();
+    assert_eq!((tally.expected, tally.received, tally.deliveries), (3, 3, 3));
+    assert_eq!((polling.audit(), polling.tally().troubles.total()), (0, 0));
+    polling.expect(0);
+    assert_eq!(polling.audit(), 3, "what is expected and not published is missing");
+}
+
+#[test]
+fn pollers_go_on_to_other_channels() {
+    let server = Server::start(Fault::None);
+    let mut publishing = engine(&server);
+    let mut polling = Engine::new(Dialect::pushup(), publishing.companion()).unwrap();
+    for _ in 0..4 {
+        polling.add(poller(&server, 0)).unwrap();
+    }
+    polling.lead_on(Onward { first: 1, count: 2, place: 7 });
+    publish_to_companion(&mut publishing, &mut polling, 0);
+    assert_eq!(polling.tally().received, 4);
+    // This server's cursor is the number of one channel's messages: on another channel it leads past the
+    // first, which must be noticed.
+    for (channel, lost) in [(1, 2), (2, 4)] {
+        publish_to_companion(&mut publishing, &mut polling, channel);
+        assert_eq!(polling.audit(), lost);
+        publish_to_companion(&mut publishing, &mut polling, channel);
+    }
+    let tally = polling.tally();
+    assert_eq!((tally.received, tally.troubles.total()), (8, 0), "{tally:?}");
+}
+
+#[test]
+fn what_a_poller_had_not_got_when_it_went_on_is_lost() {
+    let server = Server::start(Fault::None);
+    let mut publishing = engine(&server);
+    let mut polling = Engine::new(Dialect::pushup(), publishing.companion()).unwrap();
+    polling.add(poller(&server, 0)).unwrap();
+    polling.expect(0);
+    polling.lead_on(Onward { first: 1, count: 1, place: 0 });
+    publish_to_companion(&mut publishing, &mut polling, 0);
+    assert_eq!((polling.tally().received, polling.audit()), (1, 1));
+}

@@ -10,6 +10,8 @@ use std::time::Duration;
 
 use lexopt::Arg;
 
+use super::many;
+use super::many::fit::{Division, TABLE_MAX};
 use super::settings;
 use crate::dialect::Dialect;
 use crate::marker::MARKER_BYTES_MAX;
@@ -19,6 +21,14 @@ use crate::{Fallible, sys};
 
 /// Descriptors that pollers may not take: publishers, files, the event loop.
 const DESCRIPTORS_SPARE: usize = 100;
+
+/// Channels that many polls are spread over at the end, if not said.
+const MANY_CHANNELS: u32 = 1_000;
+/// Many polls are watched so long without messages: each times out once.
+const MANY_DURATION: Duration = Duration::from_secs(50);
+/// A message to many must have arrived after so long, and for each this much more.
+const MANY_DRAIN: Duration = Duration::from_secs(30);
+const MANY_DRAIN_EACH: Duration = Duration::from_micros(90);
 
 /// Messages that may be planned in a second.
 const MESSAGES_PER_S_MAX: f64 = 1_000_000.0;
@@ -139,6 +149,12 @@ pub struct Plan {
     pub connecting: usize,
     /// Connections in a second; as many as possible if 0.
     pub connect_rate: f64,
+    /// Threads that hold polls, each with descriptors of its own; as many as needed if 0.
+    pub workers: usize,
+    /// Shards of the server that is started; as many as needed if 0.
+    pub shards: usize,
+    /// How many polls are divided; none if one thread holds them.
+    pub division: Option<Division>,
     /// How long may be waited for what is still to come.
     pub drain: Duration,
     /// Errors that are tolerated.
@@ -169,6 +185,8 @@ pub struct Plan {
     pub json: Option<PathBuf>,
     /// Whether progress is shown.
     pub voice: Voice,
+    /// The options that were given: what was not has its default.
+    pub said: Vec<&'static str>,
 }
 
 /// How far away a target may be.
@@ -201,6 +219,9 @@ impl Plan {
             pipeline: 64,
             connecting: 512,
             connect_rate: 0.0,
+            workers: 0,
+            shards: 0,
+            division: None,
             drain: Duration::from_secs(15),
             errors_max: 0,
             seed: 1,
@@ -216,6 +237,7 @@ impl Plan {
             placement: Placement::Anywhere,
             json: None,
             voice: Voice::Shown,
+            said: Vec::new(),
         };
         match profile {
             Profile::Hold | Profile::Broadcast | Profile::Cycle => plan,
@@ -248,6 +270,36 @@ impl Plan {
     /// Clients that take turns in visiting, so that each has left before it comes again.
     pub fn visitors(&self) -> usize {
         (self.rate * self.stay.as_secs_f64() * 1.5).ceil() as usize + 1
+    }
+
+    fn has_said(&self, name: &str) -> bool {
+        self.said.contains(&name)
+    }
+
+    /// Whether one thread is too few, or several were asked for.
+    fn is_divided(&self, needed: usize, limit: usize) -> bool {
+        needed > limit.min(TABLE_MAX) || self.workers > 1 || self.shards > 1
+    }
+
+    /// Makes this a plan for several workers and shards, if the machine has room for it.
+    fn divide(&mut self, limit: usize) -> Fallible<()> {
+        if self.targets.is_empty() && self.own == OwnServer::Nchan {
+            return Err("a server for so many polls is named with --target, or it is pushup".into());
+        }
+        self.division = Some(Division::of(self.connections, limit, self.workers, self.shards)?);
+        many::check_room(self)?;
+        if !self.has_said("channels") {
+            self.channels = MANY_CHANNELS.min(u32::try_from(self.connections)?);
+        }
+        if !self.has_said("duration") {
+            self.duration = MANY_DURATION;
+        }
+        if !self.has_said("drain") {
+            self.drain = MANY_DRAIN + MANY_DRAIN_EACH * u32::try_from(self.connections)?;
+        }
+        // Shards are there to use several processors.
+        self.placement = self.pin.unwrap_or(Placement::Anywhere);
+        Ok(())
     }
 
     fn check(mut self) -> Fallible<Plan> {
@@ -294,15 +346,19 @@ pub enum Asked {
 }
 
 impl Asked {
-    /// Raises the limit of descriptors, and refuses a plan that needs more.
+    /// Raises the limit of descriptors, divides a plan that needs more if it can be, and refuses it otherwise.
     pub fn fitting_descriptors(self) -> Fallible<Asked> {
-        let Asked::Run(plan) = &self else { return Ok(self) };
+        let Asked::Run(mut plan) = self else { return Ok(self) };
         let limit = sys::raise_descriptor_limit()?;
         let needed = plan.connections_at_once() + DESCRIPTORS_SPARE;
+        if plan.profile == Profile::Hold && plan.is_divided(needed, limit) {
+            plan.divide(limit)?;
+            return Ok(Asked::Run(plan));
+        }
         if needed > limit {
             return Err(format!("{needed} descriptors are needed and a process may have {limit}").into());
         }
-        Ok(self)
+        Ok(Asked::Run(plan))
     }
 }
 

@@ -133,6 +133,8 @@ pub struct Report {
     pub machine: Machine,
     /// The figures, in the order in which they are told.
     pub figures: Vec<Figure>,
+    /// What a person is told instead of the figures.
+    pub table: Option<String>,
     /// Whole distributions, for programs.
     pub distributions: Vec<(String, Value)>,
     /// What a reader should know besides.
@@ -150,6 +152,7 @@ impl Report {
             title,
             machine,
             figures: Vec::new(),
+            table: None,
             distributions: Vec::new(),
             remarks: Vec::new(),
             verdict: Verdict { errors_max, ..Verdict::default() },
@@ -191,17 +194,10 @@ impl Report {
 
     /// For a person.
     pub fn show(&self) -> String {
-        let length = |text: &str| text.chars().count();
-        let names = self.figures.iter().map(|figure| length(&figure.name)).max().unwrap_or(0);
-        let values = self.figures.iter().map(|figure| length(&figure.shown())).max().unwrap_or(0);
         let mut text = format!("{}\n{}\n\n", self.title, self.machine.line());
-        for figure in &self.figures {
-            let (name, shown) = (&figure.name, figure.shown());
-            let space = " ".repeat(names - length(name));
-            text += format!("  {name}{space}  {shown:>values$} {}", figure.unit).trim_end();
-            text.push('\n');
-        }
-        if !self.figures.is_empty() {
+        let figures = self.table.clone().unwrap_or_else(|| self.show_figures());
+        if !figures.is_empty() {
+            text += &figures;
             text.push('\n');
         }
         for remark in &self.remarks {
@@ -211,6 +207,20 @@ impl Report {
             text += "interrupted: what was under way is not called lost\n";
         }
         text + &self.verdict.show()
+    }
+
+    fn show_figures(&self) -> String {
+        let length = |text: &str| text.chars().count();
+        let names = self.figures.iter().map(|figure| length(&figure.name)).max().unwrap_or(0);
+        let values = self.figures.iter().map(|figure| length(&figure.shown())).max().unwrap_or(0);
+        let mut text = String::new();
+        for figure in &self.figures {
+            let (name, shown) = (&figure.name, figure.shown());
+            let space = " ".repeat(names - length(name));
+            text += format!("  {name}{space}  {shown:>values$} {}", figure.unit).trim_end();
+            text.push('\n');
+        }
+        text
     }
 
     /// For a program.
@@ -226,6 +236,8 @@ impl Report {
                 "duration_s": plan.duration.as_secs_f64(), "interval_s": plan.interval.as_secs_f64(),
                 "rate": plan.rate, "body_bytes": plan.body_bytes, "seed": plan.seed,
                 "dialect": plan.dialect().name(),
+                "workers": plan.division.map_or(1, |division| division.workers),
+                "shards": plan.division.map_or(1, |division| division.shards),
             },
             "machine": self.machine.json(),
             "figures": figures,

@@ -62,6 +62,8 @@ const SETTINGS: &[Setting] = &[
     setting("pipeline", "N", "publications without an answer on each of them", ALL),
     setting("connecting", "N", "connections that may be under way at once", POLLING),
     setting("connect-rate", "N", "connections a second; 0: as fast as it goes", POLLING),
+    setting("workers", "N", "threads that hold polls; 0: as many as their descriptors need", &[Hold]),
+    setting("shards", "N", "shards of the server to start; 0: as many as descriptors need", &[Hold]),
     setting("drain", "TIME", "how long is waited for what is still to come before it is called lost", ALL),
     setting("errors-max", "N", "errors that are tolerated", ALL),
     setting("seed", "N", "of what is random", ALL),
@@ -79,6 +81,12 @@ const SETTINGS: &[Setting] = &[
     setting("quiet", "", "show no progress", ALL),
 ];
 
+const MANY_HELP: &str = "
+With more polls than one thread may have descriptors, or with --workers or --shards, polls are held by
+several threads. All begin on one channel; they are watched for a while (--duration, then 50 s), get a
+message, get another one with which they go on to --channels others (then 1000), and get one there.
+";
+
 /// Takes one option from the command line into the plan.
 pub(super) fn apply(plan: &mut Plan, name: &str, args: &mut lexopt::Parser) -> Fallible<()> {
     let Some(setting) = SETTINGS.iter().find(|setting| setting.name == name) else {
@@ -91,6 +99,7 @@ pub(super) fn apply(plan: &mut Plan, name: &str, args: &mut lexopt::Parser) -> F
         switch(plan, name);
         return Ok(());
     }
+    plan.said.push(setting.name);
     let value = args.value()?;
     if name == "server-arg" {
         plan.server_args.push(value);
@@ -128,6 +137,8 @@ fn assign(plan: &mut Plan, name: &str, text: &str) -> Result<(), String> {
         "pipeline" => plan.pipeline = number(text, 1..=10_000)? as usize,
         "connecting" => plan.connecting = number(text, 1..=1_000_000)? as usize,
         "connect-rate" => plan.connect_rate = decimal(text, 0.0..=10_000_000.0)?,
+        "workers" => plan.workers = number(text, 0..=256)? as usize,
+        "shards" => plan.shards = number(text, 0..=256)? as usize,
         "drain" => plan.drain = time(text, 0.1..=3_600.0)?,
         "errors-max" => plan.errors_max = number(text, 0..=u64::MAX)?,
         "seed" => plan.seed = number(text, 0..=u64::MAX)?,
@@ -192,6 +203,9 @@ pub(super) fn help(profile: Profile) -> String {
         let default = default(&plan, setting.name).map(|value| format!(" ({value})")).unwrap_or_default();
         text += &format!("  {left:<22} {}{default}\n", setting.meaning);
     }
+    if profile == Hold {
+        text += MANY_HELP;
+    }
     text += "\nExit status: 0 every message arrived exactly once and in order, 1 not so, or more errors than\n\
              are tolerated, 2 bad usage, 130 interrupted.\n\n";
     text + FILE_HELP
@@ -216,6 +230,8 @@ fn default(plan: &Plan, name: &str) -> Option<String> {
         "pipeline" => Some(plan.pipeline.to_string()),
         "connecting" => Some(plan.connecting.to_string()),
         "connect-rate" => Some(plan.connect_rate.to_string()),
+        "workers" => Some(plan.workers.to_string()),
+        "shards" => Some(plan.shards.to_string()),
         "drain" => seconds(plan.drain),
         "errors-max" => Some(plan.errors_max.to_string()),
         "seed" => Some(plan.seed.to_string()),

@@ -266,14 +266,19 @@ impl<'a> Stage<'a> {
     /// Drains, audits, and adds what the engine noticed to the verdict.
     pub fn conclude(&mut self) -> Fallible<()> {
         self.drain()?;
-        let tally = self.engine.tally();
-        self.report.verdict.add(tally);
+        let tally = self.engine.tally().clone();
+        self.report.verdict.add(&tally);
+        self.remark_closed(&tally);
+        Ok(())
+    }
+
+    /// Says so if the server closed connections.
+    pub fn remark_closed(&mut self, tally: &Tally) {
         let (reconnects, closed) = (tally.reconnects, tally.closed_by_server);
         if closed > 0 {
             let text = format!("the server closed {} connections", series::whole(closed as f64));
             self.remark(format!("{text}; {} were opened again", series::whole(reconnects as f64)));
         }
-        Ok(())
     }
 
     /// The result.

@@ -53,7 +53,11 @@ impl Subject {
             OwnServer::PushUp(path) => {
                 let binary = path.clone().map_or_else(pushup::find, Ok)?;
                 let name = format!("PushUp ({})", binary.display());
-                let server = PushUp { args: plan.server_args.clone(), ..PushUp::new(binary) };
+                let mut args = plan.server_args.clone();
+                if let Some(division) = plan.division.filter(|division| division.shards > 1) {
+                    args.extend(["--shards".into(), division.shards.to_string().into()]);
+                }
+                let server = PushUp { args, ..PushUp::new(binary) };
                 (server.start(&stage)?, name)
             }
             OwnServer::Nchan => {
@@ -97,8 +101,13 @@ impl Subject {
 
     /// Waits until the server has done all that it was asked for.
     pub fn settle(&self) -> Rest {
+        self.settle_within(PATIENCE)
+    }
+
+    /// Waits until the server has done all that it was asked for, at most so long.
+    pub fn settle_within(&self, patience: Duration) -> Rest {
         let Some(pid) = self.pid else { return Rest::Unknown };
-        match process::settle(pid, PATIENCE) {
+        match process::settle(pid, patience) {
             Ok(true) => Rest::Quiet,
             Ok(false) => Rest::Busy,
             Err(_) => Rest::Gone,

@@ -11,8 +11,8 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// The message of each channel that is mistreated.
-pub const VICTIM: usize = 3;
+/// The message of each channel that is mistreated if nothing else is said.
+const VICTIM: usize = 3;
 /// A held poll is answered with nothing after so long.
 const HOLD: Duration = Duration::from_millis(300);
 
@@ -46,6 +46,8 @@ struct Channels {
     messages: Mutex<HashMap<String, Vec<String>>>,
     changed: Condvar,
     stopped: AtomicBool,
+    /// The message of each channel that is mistreated.
+    victim: usize,
     /// Whether a message was mistreated: one is enough.
     is_done: AtomicBool,
     polls: AtomicUsize,
@@ -61,9 +63,14 @@ pub struct Server {
 impl Server {
     /// Starts one on a free port.
     pub fn start(fault: Fault) -> Server {
+        Server::start_with(fault, VICTIM)
+    }
+
+    /// Starts one that mistreats the message of that number.
+    pub fn start_with(fault: Fault, victim: usize) -> Server {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = listener.local_addr().expect("an address");
-        let channels = Arc::new(Channels::default());
+        let channels = Arc::new(Channels { victim, ..Channels::default() });
         let shared = Arc::clone(&channels);
         thread::spawn(move || {
             for stream in listener.incoming() {
@@ -136,7 +143,7 @@ fn request(input: &mut impl BufRead) -> Option<(String, String)> {
 fn publish(channels: &Channels, channel: &str, body: String, fault: Fault) -> String {
     let mut messages = channels.messages.lock().expect("no panic");
     let queue = messages.entry(channel.to_owned()).or_default();
-    if fault == Fault::Refuse && queue.len() > VICTIM {
+    if fault == Fault::Refuse && queue.len() > channels.victim {
         return "HTTP/1.1 503 Full\r\nContent-Length: 0\r\n\r\n".to_owned();
     }
     queue.push(body);
@@ -147,7 +154,8 @@ fn publish(channels: &Channels, channel: &str, body: String, fault: Fault) -> St
 /// Waits for messages from `cursor` on; the answer's JSON.
 fn poll(channels: &Channels, channel: &str, cursor: usize, fault: Fault) -> Option<String> {
     // A message is swapped with its successor only if both are there.
-    let wanted = if fault == Fault::Reorder && cursor == VICTIM { 2 } else { 1 };
+    let victim_at = channels.victim;
+    let wanted = if fault == Fault::Reorder && cursor == victim_at { 2 } else { 1 };
     let messages = channels.messages.lock().expect("no panic");
     let waits = |messages: &mut HashMap<String, Vec<String>>| {
         messages.get(channel).map_or(0, Vec::len) < cursor + wanted
@@ -157,21 +165,21 @@ fn poll(channels: &Channels, channel: &str, cursor: usize, fault: Fault) -> Opti
     let queue = messages.get(channel).map_or(&[][..], Vec::as_slice);
     let mut given = queue.get(cursor..).unwrap_or_default().to_vec();
     let mut next = cursor + given.len();
-    if (cursor..next).contains(&VICTIM) && !channels.is_done.load(Ordering::Relaxed) {
-        let victim = VICTIM - cursor;
+    if (cursor..next).contains(&victim_at) && !channels.is_done.load(Ordering::Relaxed) {
+        let victim = victim_at - cursor;
         let other = messages.values().flatten().find(|other| !queue.contains(other));
         let mut done = true;
         match (fault, other) {
             (Fault::Lose, _) => drop(given.remove(victim)),
             (Fault::Duplicate, _) => {
                 given.truncate(victim + 1);
-                next = VICTIM;
+                next = victim_at;
             }
             (Fault::Reorder, _) if given.len() > victim + 1 => given.swap(victim, victim + 1),
             (Fault::Reorder, _) => {
                 // Its successor is not there yet.
                 given.truncate(victim);
-                next = VICTIM;
+                next = victim_at;
                 done = false;
             }
             (Fault::Misdeliver, Some(other)) => given.push(other.clone()),

@@ -75,3 +75,26 @@ fn visitors_have_left_before_they_come_again() {
     let plan = Plan { rate: 200.0, stay: Duration::from_millis(100), ..Plan::of(Profile::Churn) };
     assert_eq!(plan.visitors(), 31);
 }
+
+#[test]
+fn only_hold_is_divided() {
+    let divided = |profile, args: &[&str]| {
+        let plan = parsed(profile, args).unwrap();
+        Asked::Run(Box::new(plan)).fitting_descriptors().map(|asked| match asked {
+            Asked::Run(plan) => *plan,
+            Asked::Help => panic!("nobody asked for help"),
+        })
+    };
+    let plan = divided(Profile::Hold, &["--connections", "200"]).unwrap();
+    assert_eq!((plan.division, plan.channels, plan.duration.as_secs()), (None, 1, 10));
+    let plan = divided(Profile::Hold, &["--connections", "200", "--shards", "2"]).unwrap();
+    assert_eq!(plan.division, Some(Division { workers: 1, shards: 2 }));
+    assert_eq!((plan.channels, plan.duration, plan.pin), (200, MANY_DURATION, None));
+    let said = ["--connections", "4000", "--workers", "3", "--channels", "1", "--duration", "2"];
+    let plan = divided(Profile::Hold, &said).unwrap();
+    assert_eq!(plan.division, Some(Division { workers: 3, shards: 1 }));
+    assert_eq!((plan.channels, plan.duration.as_secs()), (1, 2));
+    let nchan = divided(Profile::Hold, &["--server", "nchan", "--workers", "2"]).unwrap_err();
+    assert!(nchan.to_string().contains("--target"), "{nchan}");
+    assert!(parsed(Profile::Broadcast, &["--workers", "2"]).unwrap_err().contains("not for broadcast"));
+}
