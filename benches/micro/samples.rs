@@ -31,7 +31,7 @@ pub enum Sample {
 impl Sample {
     /// The body, and its type.
     fn body(self) -> (Body, &'static str) {
-        let repeated = |text: &str| Body::text(text.chars().cycle().take(256).collect());
+        let repeated = |text: &str| Body::text(text.chars().cycle().take(256).collect::<String>().into());
         match self {
             Sample::Chat => (Body::text(CHAT_LINE.into()), "text/plain"),
             Sample::Text => (repeated("what anyone may say "), "text/plain"),

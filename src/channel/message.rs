@@ -1,6 +1,7 @@
 //! A message: what a publisher published, once, whatever the number of its channels.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use smallvec::SmallVec;
 
@@ -14,18 +15,18 @@ pub type ChannelNames = SmallVec<[ChannelName; 1]>;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Body {
     /// One JSON value, embedded in an answer as it is.
-    Json(Box<str>),
+    Json(Arc<str>),
     /// Text that a JSON string holds as it is, as most text does; see [`Body::text`].
-    Plain(Box<str>),
+    Plain(Arc<str>),
     /// Text of which something must be escaped.
-    Text(Box<str>),
+    Text(Arc<str>),
     /// Anything else: in base64, with `"encoding":"base64"`.
-    Binary(Box<[u8]>),
+    Binary(Arc<[u8]>),
 }
 
 impl Body {
     /// A text. Whether it needs escaping is found out here, once, and not for each answer.
-    pub fn text(text: Box<str>) -> Body {
+    pub fn text(text: Arc<str>) -> Body {
         // Folds instead of stopping early: sixteen bytes are looked at together.
         let plain = text.bytes().fold(true, |plain, byte| plain & !is_escaped(byte));
         if plain { Body::Plain(text) } else { Body::Text(text) }
@@ -142,7 +143,7 @@ impl Body {
 impl Body {
     /// The body of that form.
     pub fn of(form: Form, bytes: &[u8]) -> Body {
-        let text = || Box::from(std::str::from_utf8(bytes).expect("it is text"));
+        let text = || Arc::from(std::str::from_utf8(bytes).expect("it is text"));
         match form {
             Form::Json => Body::Json(text()),
             Form::Text => Body::text(text()),
@@ -180,7 +181,7 @@ mod tests {
             let body = Body::of(form, body);
             let shown = match &body {
                 Body::Json(text) => text.len(),
-                Body::Plain(text) | Body::Text(text) => serde_json::to_string(text).unwrap().len(),
+                Body::Plain(text) | Body::Text(text) => serde_json::to_string(&**text).unwrap().len(),
                 Body::Binary(bytes) => bytes.len().div_ceil(3) * 4 + 2,
             };
             assert!(shown <= body.embedded_bytes(), "{body:?}");
