@@ -41,7 +41,6 @@ use crate::limits::{
     LEAVE_TOLD_MAX, MEMBERS_MAX, PROBE_ANSWER_MS, PROBE_HELPERS, PROBE_MS, RENEW_MS_MIN, SEEK_CALLS_MAX,
     SEEK_MS, SEEKS_WHEN_SETTLED, SUSPECT_MS,
 };
-use crate::sorted::SortedMap;
 use crate::time::{Now, Tick};
 
 /// What the cluster thinks of a node.
@@ -338,9 +337,10 @@ impl Members {
         }
         let seeds = self.seeds.iter().copied();
         if !self.outbox.is_connected() {
-            let mut known = SortedMap::default();
-            seeds.chain(self.table.missed()).for_each(|address| known.insert(address, address));
-            self.call(known.into_values().collect(), SEEK_CALLS_MAX);
+            let mut known: Vec<SocketAddr> = seeds.chain(self.table.missed()).collect();
+            known.sort_unstable();
+            known.dedup();
+            self.call(known, SEEK_CALLS_MAX);
         } else if self.sought.is_multiple_of(SEEKS_WHEN_SETTLED) {
             let missing = seeds.filter(|seed| !self.is_living(*seed)).collect();
             self.call(missing, 1);
