@@ -191,12 +191,6 @@ pub const CLUSTER_BIND_TRIES: usize = 8;
 pub const LISTEN_BACKLOG: i32 = 4_096;
 /// Descriptors kept back for listeners, logs and files.
 pub const DESCRIPTORS_RESERVED: usize = 64;
-/// A silent peer is probed after this long, in seconds.
-pub const KEEPALIVE_IDLE_S: u64 = 20;
-/// Between two probes, in seconds.
-pub const KEEPALIVE_INTERVAL_S: u64 = 5;
-/// Probes before a peer counts as gone.
-pub const KEEPALIVE_PROBES: u32 = 3;
 /// Unacknowledged data for this long means that the peer is gone, in milliseconds.
 pub const USER_TIMEOUT_MS: u64 = 35_000;
 /// Seconds that a shed request is told to wait (Retry-After).

@@ -182,7 +182,7 @@ fn several_channels_make_one_poll_and_a_message_comes_once() {
 }
 
 #[test]
-fn a_silent_peer_is_probed_while_it_is_held() {
+fn a_held_poll_costs_the_kernel_no_timer() {
     let node = Node::start(&[]);
     let poll = node.hold("/sub/a");
     let ours = poll.stream.local_addr().unwrap().port();
@@ -192,9 +192,7 @@ fn a_silent_peer_is_probed_while_it_is_held() {
         let fields: Vec<&str> = row.split_whitespace().collect();
         fields[1].ends_with(&format!(":{theirs:04X}")) && fields[2].ends_with(&format!(":{ours:04X}"))
     });
-    // "02:" is the keep-alive timer, then the hundredths of a second until it fires.
+    // "02:" would be TCP's keep-alive: polls that began together would be probed together, and many lost.
     let timer = row.expect("the node's side of the connection").split_whitespace().nth(5).unwrap();
-    let (kind, when) = timer.split_once(':').unwrap();
-    let when = u64::from_str_radix(when, 16).unwrap();
-    assert!(kind == "02" && when <= 2_000, "{timer}");
+    assert!(timer.starts_with("00:"), "{timer}");
 }

@@ -167,7 +167,9 @@ fn poll(channels: &Channels, channel: &str, cursor: usize, fault: Fault) -> Opti
     let mut next = cursor + given.len();
     if (cursor..next).contains(&victim_at) && !channels.is_done.load(Ordering::Relaxed) {
         let victim = victim_at - cursor;
-        let other = messages.values().flatten().find(|other| !queue.contains(other));
+        // Of the same run: what another run published is nobody's concern.
+        let is_of_run = |other: &&String| other.split(':').next() == queue[victim_at].split(':').next();
+        let other = messages.values().flatten().filter(is_of_run).find(|other| !queue.contains(other));
         let mut done = true;
         match (fault, other) {
             (Fault::Lose, _) => drop(given.remove(victim)),
