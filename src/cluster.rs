@@ -262,6 +262,11 @@ impl Cluster {
         self.logs.bytes() + self.replication.bytes() + self.links.iter().map(link).sum::<usize>()
     }
 
+    /// Of them, those of the logs, as far as these have a bound of their own.
+    pub fn log_bytes(&self) -> usize {
+        self.logs.bytes().min(self.setup.log_bytes_max)
+    }
+
     /// This node's rank among the live members for a channel's name; 0 is the channel's home.
     pub fn rank(&self, name: &str) -> usize {
         self.members.rank(name)

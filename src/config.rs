@@ -148,6 +148,14 @@ impl Config {
                 value::size_text(self.memory_bytes_max)
             ));
         }
+        if self.shards != 1 && self.cache_bytes_max > self.memory_bytes_max / 2 {
+            return Err(format!(
+                "with several \"shards\", which divide the rest, \"cache-bytes-max\" ({}) must not be more than \
+                 half of \"memory-bytes-max\" ({})",
+                value::size_text(self.cache_bytes_max),
+                value::size_text(self.memory_bytes_max)
+            ));
+        }
         if self.cors_origins.len() > 1 && self.cors_origins.iter().any(|origin| origin == "*") {
             return Err("\"cors-origin\" is either \"*\" alone or a list of origins".into());
         }

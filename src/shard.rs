@@ -47,7 +47,7 @@ use crate::config::Config;
 use crate::config::network::Network;
 use crate::cursor::{ClusterTag, VersionVector};
 use crate::ids::{ConnId, Origin};
-use crate::limits::{EXPIRIES_PER_TICK, TIMERS_PER_TICK};
+use crate::limits::{EXPIRIES_PER_TICK, TIMERS_PER_TICK, log_bytes_max};
 use crate::metrics::{Counters, Gauges};
 use crate::session::access::Keys;
 use crate::session::route::Door;
@@ -64,8 +64,10 @@ pub struct Settings {
     pub timeouts: Timeouts,
     /// The largest body, in bytes.
     pub body_bytes_max: usize,
-    /// Memory, as far as it is counted, in bytes.
+    /// Memory of the node, as far as it is counted, in bytes.
     pub memory_bytes_max: usize,
+    /// Of it, what this shard may use beside what the node's shards share: of a single shard, all.
+    pub share_bytes_max: usize,
     /// Open connections.
     pub connections_max: usize,
     /// Polls that one client may have at once; 0 is any number.
@@ -96,6 +98,7 @@ impl Settings {
             timeouts: Timeouts { default_s: config.poll_timeout_s, max_s: config.poll_timeout_s_max },
             body_bytes_max: config.body_bytes_max,
             memory_bytes_max: config.memory_bytes_max,
+            share_bytes_max: config.memory_bytes_max,
             connections_max: connections_max.min(asked),
             polls_per_client_max: config.polls_per_client_max,
             trusted_proxies: config.trusted_proxies.clone(),
@@ -104,11 +107,12 @@ impl Settings {
         }
     }
 
-    /// The share of one of so many shards. Each has the whole cache, whose messages they share; the
-    /// rest of the memory is divided, and so are connections where the operator bounds them.
+    /// The share of one of so many shards: an equal part of the memory that neither the cache nor the
+    /// logs may fill, which have bounds of their own.
     pub fn for_one_of(mut self, shards: usize) -> Settings {
-        let cache = self.bounds.cache_bytes_max.min(self.memory_bytes_max);
-        self.memory_bytes_max = cache + (self.memory_bytes_max - cache).div_ceil(shards.max(1));
+        let logs = log_bytes_max(self.memory_bytes_max);
+        let of_their_own = if shards > 1 { self.bounds.cache_bytes_max + logs } else { 0 };
+        self.share_bytes_max = self.memory_bytes_max.saturating_sub(of_their_own) / shards.max(1);
         self
     }
 }

@@ -288,6 +288,11 @@ fn settings_must_agree_with_each_other() {
             "\"cache-bytes-max\" (256M) must not be more than \"memory-bytes-max\" (128M), which includes it",
         ),
         (
+            &[("shards", "2"), ("memory-bytes-max", "511M")],
+            "with several \"shards\", which divide the rest, \"cache-bytes-max\" (256M) must not be more than half of \
+             \"memory-bytes-max\" (511M)",
+        ),
+        (
             &[("cors-origin", "*"), ("cors-origin", "https://a")],
             "\"cors-origin\" is either \"*\" alone or a list of origins",
         ),

@@ -10,7 +10,7 @@ use crate::cluster::Setup;
 use crate::config::Config;
 use crate::error::StartError;
 use crate::ids::{NodeId, Origin};
-use crate::limits::LOG_BYTES_MAX;
+use crate::limits::log_bytes_max;
 use crate::planted::Planted;
 use crate::reactor::listen::{ClusterSockets, listen_cluster};
 use crate::resolve::resolve;
@@ -58,8 +58,7 @@ pub fn plan(config: &Config) -> Result<Option<Plan>, StartError> {
         key,
         node: config.node_id.clone(),
         name: config.cluster_name.clone(),
-        // The log is a second copy of what is cached; it must not starve the cache.
-        log_bytes_max: LOG_BYTES_MAX.min(config.memory_bytes_max / 8),
+        log_bytes_max: log_bytes_max(config.memory_bytes_max),
     }))
 }
 

@@ -159,6 +159,11 @@ impl Shard {
             .map_or(0, |links| links.cluster.bytes() + links.staged.bytes() + links.waiting.bytes())
     }
 
+    /// Of them, those of the logs, as far as these have a bound of their own.
+    pub(super) fn log_bytes(&self) -> usize {
+        self.links.as_ref().map_or(0, |links| links.cluster.log_bytes())
+    }
+
     /// Whether an origin is a member's, of which something may be on its way.
     pub(super) fn expects(&self, origin: Origin) -> bool {
         if let Some(Team::Follower(follower)) = &self.team {

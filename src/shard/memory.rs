@@ -2,7 +2,8 @@
 //!
 //! Over the cap, first the oldest cached messages go (their readers will be told of a
 //! gap), then idle connections; what asks for more is then refused with 503 and
-//! Retry-After. The node itself never gives up.
+//! Retry-After. The node itself never gives up. Of several shards each has a share of what
+//! the cache leaves: it cannot shed messages, which the others hold too.
 
 use super::Shard;
 use super::clients::Clients;
@@ -26,19 +27,28 @@ impl Shard {
             + self.team.as_ref().map_or(0, Team::bytes)
     }
 
+    /// Of the memory in use, what counts against this shard's share: where there are several, what they
+    /// share and what has bounds of its own is not any one's.
+    fn charged_bytes(&self) -> usize {
+        let shared = if self.team.is_some() { self.queue.cached_bytes() + self.log_bytes() } else { 0 };
+        self.memory_bytes().saturating_sub(shared)
+    }
+
     /// Whether `more` bytes fit under the cap.
     pub(super) fn has_room(&self, more: usize) -> bool {
-        self.memory_bytes().saturating_add(more) <= self.settings.memory_bytes_max
+        self.charged_bytes().saturating_add(more) <= self.settings.share_bytes_max
     }
 
     /// Sheds what can be shed until `more` bytes fit under the cap.
     pub(super) fn relieve(&mut self, more: usize) {
-        let wanted = self.memory_bytes().saturating_add(more);
-        let excess = wanted.saturating_sub(self.settings.memory_bytes_max);
+        let wanted = self.charged_bytes().saturating_add(more);
+        let excess = wanted.saturating_sub(self.settings.share_bytes_max);
         if excess == 0 {
             return;
         }
-        self.queue.shed_cache(self.queue.cached_bytes().saturating_sub(excess));
+        if self.team.is_none() {
+            self.queue.shed_cache(self.queue.cached_bytes().saturating_sub(excess));
+        }
         if !self.has_room(more) {
             self.evict_idle(EVICTIONS_PER_TICK);
         }

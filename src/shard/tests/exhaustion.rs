@@ -112,7 +112,7 @@ fn a_poll_has_room_as_long_as_messages_can_go() {
         world.publish("a", &format!("{n:01000}"));
     }
     let cap = world.shard.memory_bytes() + 10;
-    world.shard.settings.memory_bytes_max = cap;
+    world.shard.settings.share_bytes_max = cap;
     world.poll_again(who, "a,b?after=now");
     world.check_held(who);
     assert!(world.shard.queue.cached_messages() < 100);
@@ -217,7 +217,7 @@ fn a_smaller_cap_takes_effect_with_the_next_publication() {
     }
     let mut settings = harness::settings();
     settings.memory_bytes_max = 50_000;
-    world.shard.reconfigure(settings, Arc::new(Keys::default()));
+    world.shard.reconfigure(settings.for_one_of(1), Arc::new(Keys::default()));
     world.publish("a", "x");
     assert!(world.shard.memory_bytes() <= 50_000);
     world.finish();

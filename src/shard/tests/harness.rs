@@ -74,7 +74,7 @@ impl World {
     pub fn keyed(keys: Keys, change: impl FnOnce(&mut Settings)) -> World {
         let mut settings = settings();
         change(&mut settings);
-        World::around(Shard::new(settings, Arc::new(keys), ORIGIN, 7, START))
+        World::around(Shard::new(settings.for_one_of(1), Arc::new(keys), ORIGIN, 7, START))
     }
 
     /// With a shard that was made elsewhere.

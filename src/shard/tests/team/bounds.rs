@@ -117,17 +117,39 @@ fn links_are_not_to_be_read_while_a_follower_is_far_behind() {
     crew.finish();
 }
 
-/// What the hub publishes takes memory at every shard, and each keeps within its own.
+/// What the hub publishes is held by every shard, and the cache's bound is each one's.
 #[test]
 fn every_shard_keeps_within_its_memory() {
-    let mut crew = Crew::with(3, |settings| settings.memory_bytes_max = 4 * BODY);
+    let mut crew = Crew::with(3, |settings| {
+        settings.bounds.cache_bytes_max = 2 * BODY;
+        settings.memory_bytes_max = 8 * BODY;
+    });
     let polls: Vec<At> = (0..3).map(|shard| crew.poll(shard, "a")).collect();
     for n in 0..20 {
         assert_eq!(crew.publisher(n % 3, &format!("POST /pub/c{}", n % 4), vec![b'x'; BODY / 2]).status, 201);
         for world in &crew.worlds {
-            assert!(world.shard.memory_bytes() <= 4 * BODY + BODY, "{}", world.shard.memory_bytes());
+            assert!(world.shard.memory_bytes() <= (2 + 2 + 1) * BODY, "{}", world.shard.memory_bytes());
         }
     }
     polls.iter().for_each(|at| crew.check_held(*at));
+    crew.finish();
+}
+
+/// Each shard has an equal part of what the cache leaves, however full that is.
+#[test]
+fn messages_and_all_else_do_not_take_each_other_s_memory() {
+    let mut crew = Crew::with(2, |settings| {
+        settings.bounds.cache_bytes_max = 100_000;
+        settings.memory_bytes_max = 400_000;
+    });
+    let share = (400_000 - 100_000 - 400_000 / 8) / 2;
+    for n in 0..20 {
+        for world in &crew.worlds {
+            let used = world.shard.memory_bytes() - world.shard.queue.cached_bytes();
+            assert!(world.shard.has_room(share - used) && !world.shard.has_room(share - used + 1));
+        }
+        assert_eq!(crew.publisher(n % 2, "POST /pub/a", vec![b'x'; 10_000]).status, 201);
+    }
+    assert!(crew.worlds[1].shard.queue.cached_bytes() > 80_000);
     crew.finish();
 }

@@ -34,6 +34,7 @@ impl Crew {
     pub fn keyed(shards: usize, keys: Keys, change: impl FnOnce(&mut Settings)) -> Crew {
         let (mut settings, keys) = (settings(), Arc::new(keys));
         change(&mut settings);
+        let settings = settings.for_one_of(shards);
         let mut hub = Shard::new(settings.clone(), keys.clone(), ORIGIN, 7, START);
         let enlistment = hub.lead(shards - 1, true);
         let mut worlds = vec![World::around(hub)];
