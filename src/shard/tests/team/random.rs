@@ -161,7 +161,18 @@ impl Both {
                 assert_eq!(body(&came), body(&expected), "{:?}", twin.at);
                 continue;
             }
-            assert_eq!(came, expected, "{:?}", twin.at);
+            if says_gap(&came) && !says_gap(&expected) {
+                // A channel that only polls have made is known to their shards alone. To another it may have
+                // been there and be forgotten: it says rather once too often that something is missing.
+                if expected.is_empty() {
+                    self.one.reset(twin.who);
+                    twin.is_over = true;
+                } else {
+                    assert_eq!(without_gap(&came), without_gap(&expected), "{:?}", twin.at);
+                }
+            } else {
+                assert_eq!(came, expected, "{:?}", twin.at);
+            }
             if let Some(channels) = twin.polls.take_if(|_| !expected.is_empty())
                 && let Some(start) = expected.find("cursor\\\":\\\"")
             {
@@ -176,6 +187,16 @@ impl Both {
         self.one.finish();
         self.crew.finish();
     }
+}
+
+fn says_gap(text: &str) -> bool {
+    text.contains("\\\"gap\\\":true")
+}
+
+/// An answer's body as it would be without a gap.
+fn without_gap(text: &str) -> Option<String> {
+    let (_, body) = text.split_once("\\r\\n\\r\\n")?;
+    Some(body.replace(",\\\"gap\\\":true", ""))
 }
 
 /// A response without the time at which a channel that only polls have made would be forgotten: each
@@ -197,9 +218,8 @@ fn config(cases: u32) -> ProptestConfig {
 proptest! {
     #![proptest_config(config(150))]
 
-    /// Byte for byte, for clients who wait for each other.
+    /// Byte for byte but for more gaps, for clients who wait for each other.
     #[test]
-    #[ignore = "not all that may differ is left out of the comparison yet"]
     fn several_shards_answer_as_one_does(
         shards in 2..5_usize,
         seed in any::<u64>(),
