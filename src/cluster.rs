@@ -38,7 +38,7 @@ use self::members::Members;
 use self::replication::Replication;
 use crate::cursor::VersionVector;
 use crate::ids::{MessageId, NodeId, Origin};
-use crate::limits::{CLUSTER_STEP_MS, LINK_SILENT_MS};
+use crate::limits::{CLUSTER_STEP_MS, LINK_SILENT_MS, LOG_BYTES_MAX};
 use crate::planted::{Bug, Planted};
 use crate::random::Random;
 use crate::time::{Now, Tick};
@@ -113,6 +113,12 @@ pub struct Counts {
     pub links: u64,
     /// Peers and datagrams that were refused.
     pub refused: u64,
+}
+
+/// What the logs of all origins may have on a node of that much memory, in bytes. A log is a second copy
+/// of what is cached; it must not starve the cache.
+pub fn log_bytes_max(memory_bytes_max: usize) -> usize {
+    LOG_BYTES_MAX.min(memory_bytes_max / 8)
 }
 
 /// One node's part in the cluster.

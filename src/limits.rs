@@ -225,16 +225,8 @@ pub const TOKEN_KEY_BYTES_MIN: usize = 32;
 
 /// What a log entry costs beside its frame, in bytes.
 pub const LOG_FRAME_OVERHEAD_BYTES: usize = 48;
-/// The logs of all origins on one node, in bytes; see [`log_bytes_max`].
+/// The logs of all origins on one node, in bytes; at most an eighth of its memory.
 pub const LOG_BYTES_MAX: usize = 64 * 1024 * 1024;
-
-/// What the logs of all origins may have on a node of that much memory, in bytes. A log is a second copy
-/// of what is cached; it must not starve the cache.
-pub const fn log_bytes_max(memory_bytes_max: usize) -> usize {
-    let part = memory_bytes_max / 8;
-    if part < LOG_BYTES_MAX { part } else { LOG_BYTES_MAX }
-}
-
 /// A peer is told what is new here this often, in milliseconds.
 pub const DIGEST_MS: u64 = 200;
 /// …and if nothing is, that we live, in milliseconds.

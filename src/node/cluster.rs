@@ -6,11 +6,10 @@
 use std::net::{IpAddr, SocketAddr};
 
 use super::secrets;
-use crate::cluster::Setup;
+use crate::cluster::{Setup, log_bytes_max};
 use crate::config::Config;
 use crate::error::StartError;
 use crate::ids::{NodeId, Origin};
-use crate::limits::log_bytes_max;
 use crate::planted::Planted;
 use crate::reactor::listen::{ClusterSockets, listen_cluster};
 use crate::resolve::resolve;
