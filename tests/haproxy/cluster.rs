@@ -114,7 +114,9 @@ fn nothing_is_lost_while(change: impl Fn(&[Place], &mut Vec<Node>, usize, &Balan
         }
         // The end is another node's than the last message: it may overtake it where that has not come.
         for node in &nodes {
-            wait_for("every node to have all", || (node.figure("cached_messages") == next as u64).then_some(()));
+            wait_for("every node to have all", || {
+                (node.figure("cached_messages") == next as u64).then_some(())
+            });
         }
         wait_held(&nodes, READERS as u64);
         nodes[0].publish("news", END);
