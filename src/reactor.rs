@@ -9,6 +9,7 @@
 //! is blocked. What a tick leaves unfinished stands on our own lists, not the kernel's.
 
 mod accepting;
+mod handing;
 mod links;
 pub mod listen;
 pub mod post;
@@ -25,6 +26,7 @@ use mio::{Events, Interest, Poll, Token};
 use socket2::SockRef;
 
 use self::accepting::{Listener, is_exhausted, reserve};
+use self::handing::GUESTS;
 use self::links::{LINK_BASE, Links};
 use self::post::Desk;
 use crate::ids::ConnId;
@@ -78,8 +80,10 @@ pub struct Reactor {
     reserve: Option<File>,
     /// No accepting before this moment.
     accept_pause: Tick,
-    /// How many connections there were when this shard had no room for more and left callers to others.
+    /// How many connections there were when this shard had no room for more and said so to the others.
     full_at: Option<usize>,
+    /// Others may have handed on callers.
+    has_guests: bool,
     orders: Option<UnixStream>,
     /// None for a node by itself.
     links: Option<Links>,
@@ -113,6 +117,7 @@ impl Reactor {
             reserve: reserve(),
             accept_pause: Tick(0),
             full_at: None,
+            has_guests: false,
             orders: None,
             links: None,
             desk: None,
@@ -161,6 +166,9 @@ impl Reactor {
         self.write_links();
         self.serve_listed();
         self.close_freed();
+        if self.has_guests {
+            self.take_guests();
+        }
         self.accept();
         Ok(())
     }
@@ -209,7 +217,7 @@ impl Reactor {
             self.listeners.iter().any(|listener| listener.ready) || links.is_some_and(Links::has_callers);
         let unfinished = self.shard.listed_count() > 0
             || links.is_some_and(|links| links.has_work(self.shard.wants_links()));
-        if unfinished || waiting && !paused {
+        if unfinished || self.has_guests || waiting && !paused {
             return Some(Duration::ZERO);
         }
         let resume = (waiting && paused).then_some(self.accept_pause);
@@ -225,6 +233,8 @@ impl Reactor {
             self.clear_orders();
         } else if id.index == MAIL {
             // It is taken in every tick.
+        } else if id.index == GUESTS {
+            self.has_guests = true;
         } else if id.index >= LINK_BASE {
             self.handle_link_event(id.index, event);
         } else if let Some(listener) = self.listeners.get_mut(id.index as usize) {

@@ -19,7 +19,7 @@ const PLACES: &[(&str, &[&str])] = &[
     ("UdpSocket", &["reactor/"]),
     ("UnixStream", &["reactor", "node/"]),
     ("UnixListener", &[]),
-    ("UnixDatagram", &["node/"]),
+    ("UnixDatagram", &["node/", "reactor/handing"]),
     ("SystemTime", &["time.rs"]),
     ("Instant", &["time.rs", "client/"]),
     // The terminal's client pauses between its tries.

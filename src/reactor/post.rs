@@ -3,11 +3,12 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use mio::Waker;
 use smallvec::SmallVec;
 
+use super::handing::Entrance;
 use super::{MAIL, Reactor, own_token};
 use crate::mailbox::{Mailbox, Wake};
 use crate::shard::team::Mail;
@@ -16,8 +17,10 @@ use crate::shard::team::Mail;
 /// must be known to every thread before each has descriptors of its own.
 pub struct Post {
     desks: Vec<(Mailbox<Mail>, Waker)>,
-    /// How many loops take in who calls; never 0.
-    listening: AtomicUsize,
+    /// The ways by which callers are handed to each, and whether it has said that it has no room.
+    entrances: Vec<(Entrance, AtomicBool)>,
+    /// Whose turn it is to be handed a caller.
+    turn: AtomicUsize,
 }
 
 impl Post {
@@ -27,7 +30,9 @@ impl Post {
         let waker = |reactor: &Reactor| Waker::new(reactor.poll.registry(), own_token(MAIL));
         let desks: io::Result<Vec<_>> =
             reactors.iter().map(|reactor| Ok((Mailbox::new(count), waker(reactor)?))).collect();
-        let post = Arc::new(Post { desks: desks?, listening: AtomicUsize::new(count) });
+        let entrances: io::Result<Vec<_>> =
+            reactors.iter().map(|reactor| Ok((Entrance::of(reactor)?, AtomicBool::new(false)))).collect();
+        let post = Arc::new(Post { desks: desks?, entrances: entrances?, turn: AtomicUsize::new(0) });
         for (me, reactor) in reactors.iter_mut().enumerate() {
             reactor.desk = Some(Desk { post: post.clone(), me });
         }
@@ -60,15 +65,24 @@ impl Desk {
         self.mailbox().is_none_or(Mailbox::park)
     }
 
-    /// The loop would leave callers to others; tells whether there are any.
-    pub(super) fn leave_callers(&self) -> bool {
-        let one_less = |count: usize| (count > 1).then(|| count - 1);
-        self.post.listening.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_less).is_ok()
+    /// The loop has no room for callers, or has some again.
+    pub(super) fn say_full(&self, full: bool) {
+        if let Some((_, flag)) = self.post.entrances.get(self.me) {
+            flag.store(full, Ordering::Relaxed);
+        }
     }
 
-    /// The loop takes in callers again.
-    pub(super) fn take_callers(&self) {
-        self.post.listening.fetch_add(1, Ordering::SeqCst);
+    /// The ways to the others that have not said that they are full, another one first each time.
+    pub(super) fn others_with_room(&self) -> impl Iterator<Item = &Entrance> {
+        let (count, first) = (self.post.entrances.len(), self.post.turn.fetch_add(1, Ordering::Relaxed));
+        let others = (0..count).map(move |at| (first.wrapping_add(at)) % count).filter(|at| *at != self.me);
+        let entrances = others.filter_map(|at| self.post.entrances.get(at));
+        entrances.filter(|(_, full)| !full.load(Ordering::Relaxed)).map(|(entrance, _)| entrance)
+    }
+
+    /// The way by which this loop is handed callers.
+    pub(super) fn entrance(&self) -> Option<&Entrance> {
+        self.post.entrances.get(self.me).map(|(entrance, _)| entrance)
     }
 
     /// The loop is up.
