@@ -82,8 +82,15 @@ impl Reactor {
         if let Some(stream) = self.take_in(stream, door, peer)
             && let Some(stream) = self.hand_on(stream, door)
         {
-            tell_full(stream, self.now);
+            self.send_away(stream);
         }
+    }
+
+    /// No shard has room: idle connections make some for the next, this one is told to come back.
+    pub(super) fn send_away(&mut self, stream: TcpStream) {
+        self.shard.evict_idle(1);
+        self.close_freed();
+        tell_full(stream, self.now);
     }
 
     /// Takes in a caller; gives back one for whom there is no room.
@@ -91,12 +98,7 @@ impl Reactor {
         if door == Door::Proxied && !self.shard.admits_proxy(peer, self.now) {
             return None;
         }
-        let Some(id) = self.shard.open(door, self.now) else {
-            // Full: idle connections make room for the next, this one is told to come back.
-            self.shard.evict_idle(1);
-            self.close_freed();
-            return Some(stream);
-        };
+        let Some(id) = self.shard.open(door, self.now) else { return Some(stream) };
         self.shard.handle_peer(id, peer);
         let token = Token(id.to_token());
         if self.poll.registry().register(&mut stream, token, Interest::READABLE).is_err() {
@@ -113,12 +115,12 @@ impl Reactor {
         None
     }
 
-    /// Descriptors are exhausted: room is made by closing idle connections. If there are none, callers are
-    /// taken by means of the reserve and handed on; if nobody takes them, one is told, and accepting pauses. Without
-    /// the pause the loop would spin on a listener that stays ready.
+    /// Descriptors are exhausted: callers are taken by means of the reserve and handed on. If nobody takes them, room
+    /// is made by closing idle connections; if there are none, one caller is told, and accepting pauses. Without the
+    /// pause the loop would spin on a listener that stays ready.
     fn turn_away(&mut self, number: usize, error: &io::Error) {
         self.warn_exhausted(error);
-        if self.shard.evict_idle(EVICTIONS_PER_TICK) > 0 {
+        if !self.others_have_room() && self.shard.evict_idle(EVICTIONS_PER_TICK) > 0 {
             return self.close_freed();
         }
         for _ in 0..ACCEPTS_PER_TICK {
@@ -159,7 +161,7 @@ pub(super) fn is_exhausted(error: &io::Error) -> bool {
 }
 
 /// Answers 503 to a caller for whom there is no room, and hangs up.
-pub(super) fn tell_full(mut stream: TcpStream, now: Now) {
+fn tell_full(mut stream: TcpStream, now: Now) {
     // As far as it goes: there is no room to wait for a slow one.
     let _ = stream.write(&full_house(now));
     let _ = stream.shutdown(Shutdown::Write);

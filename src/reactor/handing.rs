@@ -16,7 +16,6 @@ use rustix::net::{
     SendFlags, recvmsg, sendmsg,
 };
 
-use super::accepting::tell_full;
 use super::{Reactor, own_token};
 use crate::limits::{ACCEPTS_PER_TICK, ROOM_AGAIN_PART};
 use crate::session::route::Door;
@@ -81,6 +80,11 @@ impl Reactor {
         if desk.others_with_room().any(takes) { None } else { Some(stream) }
     }
 
+    /// Whether a caller can be handed on.
+    pub(super) fn others_have_room(&self) -> bool {
+        self.desk.as_ref().is_some_and(|desk| desk.others_with_room().next().is_some())
+    }
+
     /// Tells the others when a part of the connections has gone that there is room again.
     pub(super) fn tell_room(&mut self) {
         let Some(full_at) = self.full_at else { return };
@@ -104,7 +108,7 @@ impl Reactor {
                     self.full_at = Some(self.shard.connection_count());
                     self.desk.iter().for_each(|desk| desk.say_full(true));
                 }
-                tell_full(stream, self.now);
+                self.send_away(stream);
             }
         }
     }
