@@ -5,7 +5,7 @@
 //! logs takes a snapshot. No node is special.
 //!
 //! Pure: bytes, the fates of connections and `now` in; bytes and [`Event`]s out. Knows no channel:
-//! an entry is a numbered frame here. In reading order: [`handshake`] lets a peer in, a `link` is
+//! an entry is a numbered frame here. In reading order: a `link` is
 //! one connection, `linking` leads links from their first byte to their end, `log` keeps what was said,
 //! `replication` sees to it that nothing is missing, `joining` says when a node may serve, `dialing` whom
 //! to connect to, [`members`] who there is, [`view`] what an operator is shown of it all.
@@ -14,7 +14,6 @@
 //! origin in order and without a hole.
 
 mod dialing;
-pub mod handshake;
 mod joining;
 mod link;
 mod linking;
@@ -30,18 +29,18 @@ use std::sync::Arc;
 use slab::Slab;
 
 use self::dialing::Dialing;
-use self::handshake::Role;
 use self::joining::Joining;
 use self::link::{Link, Own, Peer, Phase};
 use self::log::Logs;
 use self::members::Members;
 use self::replication::Replication;
 use crate::cursor::VersionVector;
-use crate::ids::{MessageId, NodeId, Origin};
+use crate::ids::{LinkId, MessageId, NodeId, Origin};
 use crate::limits::{CLUSTER_STEP_MS, LINK_SILENT_MS, LOG_BYTES_MAX};
 use crate::planted::{Bug, Planted};
 use crate::random::Random;
 use crate::time::{Now, Tick};
+use crate::wire::frame::handshake::Role;
 
 /// Who a node is, and whom it starts from.
 #[derive(Clone)]
@@ -72,15 +71,6 @@ impl std::fmt::Debug for Setup {
         let Setup { node, origin, address, .. } = self;
         write!(f, "Setup({node}, {origin}, {address})")
     }
-}
-
-/// A link between two nodes, by its place and which owner of that place.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct LinkId {
-    /// The place.
-    pub index: u32,
-    /// Rises each time the place is given to a new link.
-    pub generation: u32,
 }
 
 /// What the node is to do.

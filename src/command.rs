@@ -17,8 +17,9 @@ use crate::error::StartError;
 use crate::ids::ChannelName;
 use crate::limits::{
     CHANNELS_PER_REQUEST_MAX, CONTENT_TYPE_BYTES_MAX, CURSOR_TEXT_BYTES_MAX, IDEMPOTENCY_KEY_BYTES_MAX,
-    POLL_TIMEOUT_S_MAX, TTL_S_MAX,
+    POLL_TIMEOUT_S_MAX, TTL_S_MAX, WORKER_SLOTS_MAX,
 };
+use crate::node::worker;
 
 /// Where `pushup sub` polls if nothing is said.
 const SERVER: &str = "http://127.0.0.1:8080";
@@ -37,6 +38,8 @@ pub enum Command {
     Serve(Flags),
     /// Load everything the server would, and tell whether it is good.
     Check(Flags),
+    /// Run a back-end.
+    Work(worker::Options),
     /// Publish.
     Publish(publish::Options),
     /// Subscribe.
@@ -58,6 +61,7 @@ pub fn parse(
     let rest = |from: usize| Parser::from_args(arguments.iter().skip(from).cloned());
     match first {
         Some("serve") => serve(rest(1), help::serve),
+        Some("worker") => work(rest(1)),
         Some("pub") => publish(rest(1), env),
         Some("sub") => subscribe(rest(1), env),
         Some(name) if !name.starts_with('-') => Err(unknown_command(name)),
@@ -74,7 +78,7 @@ pub fn error_line(error: &StartError) -> String {
 }
 
 fn unknown_command(name: &str) -> StartError {
-    let near = ["serve", "pub", "sub"]
+    let near = ["serve", "pub", "sub", "worker"]
         .into_iter()
         .find(|known| config::edits(name, known) <= 1 || known.starts_with(name));
     let name = name.escape_debug();
@@ -110,6 +114,27 @@ fn setting(row: &config::Row, args: &mut Parser) -> Result<String, StartError> {
         false => text(args),
         true => args.optional_value().map_or(Ok("true".into()), utf8),
     }
+}
+
+fn work(mut args: Parser) -> Result<Command, StartError> {
+    let (mut programs, mut options) = (None, worker::Options::default());
+    while let Some(arg) = args.next().map_err(lexopt_usage)? {
+        match arg {
+            Arg::Short('h') | Arg::Long("help") => return Ok(Command::Print(help::WORKER.into())),
+            Arg::Long("join") => options.join.push(text(&mut args)?),
+            Arg::Long("programs") => programs = Some(path(&mut args)?),
+            Arg::Long("slots") => options.slots = number(&mut args, "slots", 1, WORKER_SLOTS_MAX)? as u32,
+            Arg::Long("name") => options.name = Some(text(&mut args)?),
+            Arg::Long("cluster-name") => options.cluster_name = text(&mut args)?,
+            Arg::Long("cluster-key-file") => options.key_file = Some(path(&mut args)?),
+            other => return Err(unexpected(other)),
+        }
+    }
+    options.programs = programs.ok_or_else(|| usage("--programs DIR is missing: what may be run".into()))?;
+    if options.join.is_empty() {
+        return Err(usage("--join HOST:PORT is missing: a node's --worker-listen".into()));
+    }
+    Ok(Command::Work(options))
 }
 
 fn subscribe(mut args: Parser, env: Environment<'_>) -> Result<Command, StartError> {

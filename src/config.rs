@@ -92,6 +92,12 @@ pub struct Config {
     pub cluster_advertise: Option<String>,
     /// Nodes to begin with, `host:port`; the others are learnt from them.
     pub peers: Vec<String>,
+    /// Where back-ends connect.
+    pub worker_listen: Option<String>,
+    /// Use cases to begin with.
+    pub usecases: Option<PathBuf>,
+    /// How back-ends are chosen.
+    pub scheduler: String,
     /// A file with the secret that all nodes of the cluster share.
     pub cluster_key_file: Option<PathBuf>,
     /// This node's name, the same after a restart; none is the advertised address.
@@ -108,6 +114,9 @@ impl Default for Config {
         config
     }
 }
+
+/// How back-ends can be chosen: the policies of `scatter::scheduler`.
+pub const SCHEDULERS: [&str; 3] = ["p2c", "least_loaded", "round_robin"];
 
 impl Config {
     /// Merges flags, environment and file over the defaults and checks the whole.
@@ -160,7 +169,21 @@ impl Config {
             return Err("\"cors-origin\" is either \"*\" alone or a list of origins".into());
         }
         self.check_cluster()?;
+        self.check_scatter()?;
         self.check_addresses()
+    }
+
+    /// Back-ends belong to a node of one shard.
+    fn check_scatter(&self) -> Result<(), String> {
+        if !SCHEDULERS.contains(&self.scheduler.as_str()) {
+            let names = SCHEDULERS.join(", ");
+            return Err(format!("\"scheduler\" {:?} is not one of {names}", self.scheduler));
+        }
+        match (&self.worker_listen, &self.usecases) {
+            (None, Some(_)) => Err("\"usecases\" needs \"worker-listen\", where back-ends connect".into()),
+            (Some(_), _) if self.shards != 1 => Err("\"worker-listen\" needs \"shards\" to be 1".into()),
+            _ => Ok(()),
+        }
     }
 
     /// What only a cluster needs is a mistake where there is none.
@@ -168,8 +191,8 @@ impl Config {
         let needing = [
             ("cluster-advertise", self.cluster_advertise.is_some()),
             ("peer", !self.peers.is_empty()),
-            ("cluster-key-file", self.cluster_key_file.is_some()),
-            ("node-id", self.node_id.is_some()),
+            ("cluster-key-file", self.cluster_key_file.is_some() && self.worker_listen.is_none()),
+            ("node-id", self.node_id.is_some() && self.worker_listen.is_none()),
         ];
         if let Some((name, _)) = needing.iter().find(|(_, given)| *given && self.cluster_listen.is_none()) {
             return Err(format!("\"{name}\" is for a cluster and needs \"cluster-listen\""));
@@ -204,7 +227,7 @@ impl Config {
     /// An address that stands twice would only fail later, as a puzzling "in use".
     fn check_addresses(&self) -> Result<(), String> {
         let public = self.listen.iter().chain(&self.proxy_listen);
-        let all = public.chain(&self.publish_listen).chain(&self.cluster_listen);
+        let all = public.chain(&self.publish_listen).chain(&self.cluster_listen).chain(&self.worker_listen);
         let all: Vec<&String> = all.collect();
         for (index, address) in all.iter().enumerate() {
             if !value::is_any_port(address) && all[..index].contains(address) {
@@ -248,6 +271,9 @@ impl Config {
             cluster_listen: None,
             cluster_advertise: None,
             peers: Vec::new(),
+            worker_listen: None,
+            usecases: None,
+            scheduler: String::new(),
             cluster_key_file: None,
             node_id: None,
         }

@@ -131,6 +131,16 @@ refusals! {
     /// The token is good but not for these channels.
     Forbidden = 403 KeepAlive "The token does not allow these channels.",
 
+    // Use cases.
+    /// Its path is another's.
+    UsecaseConflict = 409 KeepAlive "Another use case is called at this path.",
+    /// A sub-task failed for good.
+    BackendFailed = 502 KeepAlive "The back-ends could not do this.",
+    /// The time for it is over.
+    BackendSlow = 504 KeepAlive "The back-ends took too long.",
+    /// Nobody is there to do it, or too many ask for it.
+    BackendsBusy = 503 KeepAlive "The back-ends cannot take this now.",
+
     // We are full or going.
     /// The client has as many polls held or being answered as the operator lets it.
     PollsTooMany = 429 KeepAlive "This client has as many polls at once as it may.",
@@ -185,6 +195,7 @@ pub fn reason_phrase(status: u16) -> &'static str {
         404 => "Not Found",
         405 => "Method Not Allowed",
         408 => "Request Timeout",
+        409 => "Conflict",
         410 => "Gone",
         413 => "Content Too Large",
         414 => "URI Too Long",
@@ -193,7 +204,9 @@ pub fn reason_phrase(status: u16) -> &'static str {
         429 => "Too Many Requests",
         431 => "Request Header Fields Too Large",
         501 => "Not Implemented",
+        502 => "Bad Gateway",
         503 => "Service Unavailable",
+        504 => "Gateway Timeout",
         505 => "HTTP Version Not Supported",
         _ => "Unknown",
     }

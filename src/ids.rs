@@ -183,6 +183,15 @@ impl fmt::Display for ChannelName {
     }
 }
 
+/// A link to another process, by its place and which owner of that place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct LinkId {
+    /// The place.
+    pub index: u32,
+    /// Rises each time the place is given to a new link.
+    pub generation: u32,
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

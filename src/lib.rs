@@ -25,6 +25,7 @@ pub mod wire;
 // 4: domain.
 pub mod channel;
 pub mod cluster;
+pub mod scatter;
 
 // 5: what one connection is being.
 pub mod session;

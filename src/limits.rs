@@ -283,6 +283,86 @@ pub const RETIRE_MS: u64 = 10_000;
 /// A publisher waits at most this long for other nodes, in milliseconds.
 pub const ACK_MS_MAX: u64 = 5_000;
 
+// -- Scatter: use cases, back-ends, sub-tasks ------------------------------------------
+
+/// The name of a use case, a parameter or a program, in bytes.
+pub const USECASE_NAME_BYTES_MAX: usize = 64;
+/// A use case's path, in bytes.
+pub const USECASE_URL_BYTES_MAX: usize = 256;
+/// Parameters of a use case.
+pub const USECASE_PARAMS_MAX: usize = 32;
+/// A text that a parameter is given, in bytes.
+pub const PARAM_TEXT_BYTES_MAX: usize = 4 * 1024;
+/// How long a request may be allowed to take, in seconds.
+pub const USECASE_DEADLINE_S_MAX: u64 = 3_600;
+/// Requests of one use case that may be allowed at once.
+pub const USECASE_JOBS_MAX: usize = 1_024;
+/// Sub-tasks of a request that may be under way at once.
+pub const USECASE_PARALLEL_MAX: usize = 256;
+/// Processes of a handler that a back-end may be asked to keep.
+pub const USECASE_PROCESSES_MAX: usize = 64;
+/// How often a sub-task may be tried again.
+pub const USECASE_RETRIES_MAX: u8 = 10;
+/// Use cases of a node.
+pub const USECASES_MAX: usize = 256;
+/// Requests that a node divides at once.
+pub const JOBS_MAX: usize = 1_024;
+/// Sub-tasks that a request is divided into.
+pub const SPLIT_TASKS_MAX: u64 = 1_000_000;
+/// Sub-tasks that those may spawn.
+pub const SPAWNED_MAX: usize = 100_000;
+/// …and their parameters, in bytes.
+pub const SPAWNED_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// A line that spawns some, in bytes.
+pub const SPAWN_BYTES_MAX: usize = 256 * 1024;
+/// Back-ends that may be lost with a sub-task; it is not given to another then.
+pub const LOST_MAX: u8 = 2;
+/// Back-ends of a node.
+pub const BACKENDS_MAX: usize = 256;
+/// Programs of a back-end.
+pub const PROGRAMS_MAX: usize = 256;
+/// Bytes of a sub-task's results that may be sent before the client has taken any.
+pub const WINDOW_BYTES: usize = 256 * 1024;
+/// Results are sent when there are so many bytes of them…
+pub const CHUNK_BYTES: usize = 128 * 1024;
+/// …or after this long, in milliseconds.
+pub const CHUNK_MS: u64 = 50;
+/// One record, in bytes.
+pub const RECORD_BYTES_MAX: usize = 512 * 1024;
+/// The largest chunk: one that was nearly full when the largest record came, and what cannot be compressed grows a little.
+pub const CHUNK_BYTES_MAX: usize = CHUNK_BYTES + RECORD_BYTES_MAX + 64 * 1024;
+/// Why an attempt failed, in bytes.
+pub const FAIL_REASON_BYTES_MAX: usize = 512;
+/// Late requests and silent back-ends are looked for this often, in milliseconds.
+pub const SCATTER_STEP_MS: u64 = 100;
+/// A front-end says that it is there this often, in milliseconds.
+pub const BACKEND_PING_MS: u64 = 2_000;
+/// …and a back-end what it is.
+pub const BACKEND_REGISTER_MS: u64 = 2_000;
+/// A link from which nothing comes for this long is cut, in milliseconds.
+pub const BACKEND_SILENT_MS: u64 = 10_000;
+/// A sub-task that may send and does not for this long is tried elsewhere, in milliseconds.
+pub const RUN_SILENT_MS: u64 = 30_000;
+/// A back-end ends by itself what is so much beyond its time, in milliseconds.
+pub const RUN_GRACE_MS: u64 = 1_000;
+/// A request for which there is no back-end is given up after this long, in milliseconds.
+pub const STARVED_MS: u64 = 10_000;
+/// A handler that is told to stop may say that it has within this long, in milliseconds.
+pub const HANDLER_CANCEL_MS: u64 = 300;
+/// A handler whose input was closed may end within this long, in milliseconds.
+pub const HANDLER_CLOSE_MS: u64 = 1_000;
+/// A handler that was asked to end is killed after this long, in milliseconds.
+pub const HANDLER_TERM_MS: u64 = 400;
+
+/// A line of a handler's own words in the log, in bytes.
+pub const LOG_LINE_BYTES_MAX: usize = 1_000;
+/// Processes that a back-end starts before they are needed.
+pub const HANDLERS_MAX: usize = 512;
+/// Sub-tasks that a back-end runs at once.
+pub const WORKER_SLOTS_MAX: u64 = 256;
+/// A back-end that is told to stop waits for what is under way, in milliseconds.
+pub const WORKER_DRAIN_MS: u64 = 30_000;
+
 // -- Files and the terminal ----------------------------------------------------
 
 /// A configuration, key or token file, in bytes.

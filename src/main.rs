@@ -25,6 +25,13 @@ fn run() -> Result<(), StartError> {
     match command::parse(std::env::args_os().skip(1), &variable)? {
         Command::Serve(flags) => serve(flags),
         Command::Check(flags) => check(&flags),
+        Command::Work(options) => {
+            node::log::start(
+                log::LevelFilter::Info,
+                node::log::is_journal(variable("JOURNAL_STREAM").as_deref()),
+            );
+            node::worker::run(options)
+        }
         Command::Publish(options) => {
             with_terminal(|terminal| publish::run(&options, &mut io::stdin().lock(), terminal))
         }

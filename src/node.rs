@@ -3,10 +3,12 @@
 
 mod cluster;
 mod crew;
+mod frontend;
 pub mod log;
 mod notify;
 mod secrets;
 mod signals;
+pub mod worker;
 
 use std::io::Write as _;
 use std::net::{SocketAddr, TcpListener};
@@ -68,6 +70,7 @@ pub fn serve(config: Config, reload: impl Fn() -> Result<Config, StartError>) ->
         publisher: open(&mut reactor, Door::Publisher, "publish-listen", &config.publish_listen, shards)?,
         proxied: open(&mut reactor, Door::Proxied, "proxy-listen", &config.proxy_listen, shards)?,
         cluster: plan.map(|plan| join(&mut reactor, plan, origin, clock)).transpose()?,
+        worker: frontend::begin(&mut reactor, &config, &cluster_key, origin, clock)?,
     };
     crew.listen(&bound.doors())?;
     reactor.watch_orders(signals.stream().map_err(run_error)?).map_err(run_error)?;
@@ -140,6 +143,7 @@ impl<R: Fn() -> Result<Config, StartError>> Governor<R> {
         match loaded {
             Ok((keys, config, differs)) => {
                 log::set_level(config.log_level);
+                frontend::warn_of_reload(&config, &self.running);
                 self.drain_ms = config.drain_s * 1000;
                 shard.reconfigure(self.limits.settings(&config), keys);
                 info!("configuration reloaded");
@@ -246,6 +250,8 @@ struct Bound {
     proxied: Vec<SocketAddr>,
     /// None for a node by itself.
     cluster: Option<SocketAddr>,
+    /// By back-ends; none for a node without.
+    worker: Option<SocketAddr>,
 }
 
 impl Bound {
@@ -317,12 +323,13 @@ fn write_ready_file(path: &Path, bound: &Bound) -> std::io::Result<()> {
         addresses.iter().map(|address| format!("\"{address}\"")).collect::<Vec<_>>().join(",")
     };
     let content = format!(
-        "{{\"pid\":{},\"listen\":[{}],\"publish_listen\":[{}],\"proxy_listen\":[{}],\"cluster_listen\":[{}]}}",
+        "{{\"pid\":{},\"listen\":[{}],\"publish_listen\":[{}],\"proxy_listen\":[{}],\"cluster_listen\":[{}],\"worker_listen\":[{}]}}",
         std::process::id(),
         quoted(&bound.public),
         quoted(&bound.publisher),
         quoted(&bound.proxied),
-        quoted(bound.cluster.as_slice())
+        quoted(bound.cluster.as_slice()),
+        quoted(bound.worker.as_slice())
     );
     let mut aside = path.as_os_str().to_owned();
     aside.push(".new");

@@ -9,10 +9,12 @@
 //! is blocked. What a tick leaves unfinished stands on our own lists, not the kernel's.
 
 mod accepting;
+mod backends;
 mod handing;
 mod links;
 pub mod listen;
 pub mod post;
+pub mod worker;
 
 use std::fs::File;
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
@@ -26,6 +28,7 @@ use mio::{Events, Interest, Poll, Token};
 use socket2::SockRef;
 
 use self::accepting::{Listener, is_exhausted, reserve};
+use self::backends::{BACKEND_BASE, Backends};
 use self::handing::GUESTS;
 use self::links::{LINK_BASE, Links};
 use self::post::Desk;
@@ -87,6 +90,8 @@ pub struct Reactor {
     orders: Option<UnixStream>,
     /// None for a node by itself.
     links: Option<Links>,
+    /// None for a node without back-ends.
+    backends: Option<Backends>,
     /// None for a node of one shard.
     desk: Option<Desk>,
     /// When it was last logged that descriptors are exhausted.
@@ -120,6 +125,7 @@ impl Reactor {
             has_guests: false,
             orders: None,
             links: None,
+            backends: None,
             desk: None,
             warned: None,
         })
@@ -153,6 +159,7 @@ impl Reactor {
     fn tick(&mut self, events: &mut Events) -> io::Result<()> {
         // What the last tick's requests and orders have left for other nodes.
         self.write_links();
+        self.write_backends();
         self.send_mail();
         self.wait(events)?;
         self.now = self.clock.now();
@@ -161,6 +168,7 @@ impl Reactor {
         }
         self.hand_over();
         self.read_links();
+        self.read_backends();
         self.take_mail();
         self.shard.handle_time(self.now);
         self.write_links();
@@ -170,6 +178,7 @@ impl Reactor {
             self.take_guests();
         }
         self.accept();
+        self.accept_backends();
         Ok(())
     }
 
@@ -213,10 +222,12 @@ impl Reactor {
     fn patience(&self) -> Option<Duration> {
         let paused = self.accept_pause > self.now.tick;
         let links = self.links.as_ref();
-        let waiting =
-            self.listeners.iter().any(|listener| listener.ready) || links.is_some_and(Links::has_callers);
+        let waiting = self.listeners.iter().any(|listener| listener.ready)
+            || links.is_some_and(Links::has_callers)
+            || self.backends.as_ref().is_some_and(Backends::has_callers);
         let unfinished = self.shard.listed_count() > 0
-            || links.is_some_and(|links| links.has_work(self.shard.wants_links()));
+            || links.is_some_and(|links| links.has_work(self.shard.wants_links()))
+            || self.backends.as_ref().is_some_and(Backends::has_work);
         if unfinished || self.has_guests || waiting && !paused {
             return Some(Duration::ZERO);
         }
@@ -237,6 +248,8 @@ impl Reactor {
             self.has_guests = true;
         } else if id.index >= LINK_BASE {
             self.handle_link_event(id.index, event);
+        } else if id.index >= BACKEND_BASE {
+            self.handle_backend_event(id.index, event);
         } else if let Some(listener) = self.listeners.get_mut(id.index as usize) {
             listener.ready = true;
         }

@@ -26,6 +26,7 @@ mod memory;
 pub mod output;
 mod polls;
 mod requests;
+mod scatter;
 pub mod team;
 pub mod timers;
 
@@ -50,6 +51,7 @@ use crate::cursor::{ClusterTag, VersionVector};
 use crate::ids::{ConnId, Origin};
 use crate::limits::{EXPIRIES_PER_TICK, TIMERS_PER_TICK};
 use crate::metrics::{Counters, Gauges};
+use crate::scatter::frontend::Frontend;
 use crate::session::access::Keys;
 use crate::session::route::Door;
 use crate::session::subscriber::Timeouts;
@@ -186,6 +188,8 @@ pub struct Shard {
     links: Option<Box<Links>>,
     /// Its part among several shards; `None` for a node of one.
     team: Option<Team>,
+    /// Its part as a front-end of back-ends; `None` for a node without.
+    scatter: Option<Box<Frontend>>,
 }
 
 // -- Connections -----------------------------------------------------------------
@@ -226,6 +230,7 @@ impl Shard {
             expiry_overdue: false,
             links: None,
             team: None,
+            scatter: None,
         }
     }
 
@@ -290,7 +295,7 @@ impl Shard {
         let slot = self.slot_mut(index);
         let wants = match slot.state {
             State::Idle | State::Head | State::Body | State::Lingering => true,
-            State::Held | State::HeldWide | State::Acking | State::Sending => false,
+            State::Held | State::HeldWide | State::Acking | State::Streaming | State::Sending => false,
         };
         if wants {
             slot.marks.clear(Marks::UNREAD);
@@ -337,6 +342,7 @@ impl Shard {
                 self.counters.polls_abandoned += 1;
                 self.remove(index);
             }
+            State::Streaming => self.remove(index),
             State::Sending | State::Acking => {}
             State::Idle | State::Head | State::Body | State::Lingering => {
                 if self.has_output(index) {
@@ -362,9 +368,10 @@ impl Shard {
         self.freed.pop()
     }
 
-    /// Whether the connection's poll is held.
+    /// Whether the connection's poll is held, or it is given results as they come.
     pub fn is_waiting(&self, id: ConnId) -> bool {
-        let waits = |index| matches!(self.slot(index).state, State::Held | State::HeldWide);
+        let waits =
+            |index| matches!(self.slot(index).state, State::Held | State::HeldWide | State::Streaming);
         self.find(id).is_some_and(waits)
     }
 
@@ -387,6 +394,9 @@ impl Shard {
         self.stop_waiting(index);
         if self.slot(index).state == State::Acking {
             self.forget_receipt(self.id(index));
+        }
+        if self.slot(index).state == State::Streaming {
+            self.cancel_call(index);
         }
         self.drop_output(index);
         self.drop_side(index);
@@ -438,7 +448,7 @@ impl Shard {
         let timer = self.timers.next(&self.connections).map(|next| next.0);
         let queue = if self.expiry_overdue { Some(Tick(0)) } else { self.queue.next_expiry() };
         let drain = self.drain.as_ref().map(Drain::next_step);
-        [timer, queue, drain, self.links_deadline()].into_iter().flatten().min()
+        [timer, queue, drain, self.links_deadline(), self.scatter_deadline()].into_iter().flatten().min()
     }
 
     /// Lets time pass: polls end, slow peers are cut, channels and messages expire.
@@ -446,6 +456,7 @@ impl Shard {
         self.expiry_overdue = !self.queue.expire(now.tick, EXPIRIES_PER_TICK);
         self.expire_channels(now);
         self.handle_links_time(now);
+        self.handle_scatter_time(now);
         self.deliver(now);
         self.step_drain(now);
         for _ in 0..TIMERS_PER_TICK {
@@ -468,6 +479,8 @@ impl Shard {
             State::Head => self.refuse_slow_head(index, now),
             State::Body => self.judge_body(index, now),
             State::Sending => self.judge_reader(index, now),
+            // It has no timer.
+            State::Streaming => {}
             State::Acking => self.refuse_unacknowledged(index, now),
         }
     }

@@ -4,6 +4,7 @@
 //! peer sends leads to a value or a refusal, never to a panic.
 
 pub mod frame;
+pub mod gzip;
 pub mod http;
 pub mod jwt;
 pub mod proxy;

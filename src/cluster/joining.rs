@@ -3,9 +3,9 @@
 //! A node that begins with nothing takes a snapshot from the peer that is furthest, even if the
 //! logs would reach back: what expired elsewhere must not live again here.
 
-use super::{Cluster, LinkId};
+use super::Cluster;
 use crate::cursor::VersionVector;
-use crate::ids::NodeId;
+use crate::ids::{LinkId, NodeId};
 use crate::limits::{JOIN_MS, JOIN_MS_MAX, JOIN_STEP_MS_MAX};
 use crate::planted::Bug;
 use crate::time::{Now, Tick};

@@ -12,12 +12,12 @@
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 
-use super::handshake::{Handshake, Role};
 use super::log::Logs;
 use crate::cursor::VersionVector;
 use crate::ids::{MessageId, Origin};
 use crate::limits::{DIGEST_MS, HEARTBEAT_MS, LINK_OUTPUT_BYTES, ORIGINS_MAX, PULLS_SERVED_MAX};
 use crate::time::Tick;
+use crate::wire::frame::handshake::{Handshake, Role};
 use crate::wire::frame::message::{Digest, Hello, Pull, Truncated};
 
 /// What a link is doing.

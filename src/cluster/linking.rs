@@ -4,14 +4,15 @@
 use std::cmp::Reverse;
 use std::net::SocketAddr;
 
-use super::handshake::{Handshake, HandshakeError, Progress, Role};
+use super::Cluster;
 use super::link::{Link, Peer, Phase};
-use super::{Cluster, LinkId};
+use crate::ids::LinkId;
 use crate::limits::{
     FRAME_BYTES_MAX, HANDSHAKE_BYTES_MAX, HANDSHAKE_MS, LINK_DIAL_MS, LINK_ENDING_MS, LINKS_MAX,
     LINKS_UNPROVEN_MAX, WARNING_MS,
 };
 use crate::time::{Now, Tick};
+use crate::wire::frame::handshake::{Handshake, HandshakeError, Progress, Purpose, Role};
 use crate::wire::frame::message::{Bye, Hello, VERSION};
 use crate::wire::frame::{Frame, decode};
 
@@ -97,7 +98,8 @@ impl Cluster {
         let Some(link) = self.link(id) else { return };
         link.until = now.tick.plus_ms(HANDSHAKE_MS);
         link.heard = now.tick;
-        link.phase = Phase::Shaking(Box::new(Handshake::new(link.role, hello, key, &mut link.out)));
+        link.phase =
+            Phase::Shaking(Box::new(Handshake::new(Purpose::Peers, link.role, hello, key, &mut link.out)));
         self.list(id);
     }
 

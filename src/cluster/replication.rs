@@ -9,9 +9,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::link::Link;
-use super::{Cluster, Event, LinkId};
+use super::{Cluster, Event};
 use crate::cursor::VersionVector;
-use crate::ids::{MessageId, Origin};
+use crate::ids::{LinkId, MessageId, Origin};
 use crate::limits::{
     EARLY_BYTES_MAX, EARLY_ENTRIES_MAX, ORIGINS_MAX, PULL_ENTRIES_MAX, PULL_MS, SNAPSHOT_SILENT_MS,
 };

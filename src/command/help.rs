@@ -23,7 +23,8 @@ PushUp holds requests open until there is something to say.
 usage: pushup [serve] [-c FILE] [SETTINGS]   run the server
        pushup pub CHANNEL[,CHANNEL...] [MESSAGE]
        pushup sub CHANNEL...
-       pushup pub|sub|serve --help
+       pushup worker --join HOST:PORT --programs DIR
+       pushup pub|sub|serve|worker --help
 
   -c, --config FILE   settings as `name = value`; also PUSHUP_CONFIG
   --check-config      say whether the configuration is good, and exit
@@ -42,6 +43,22 @@ SIGTERM drains and stops, a second one stops at once; SIGHUP reads file and keys
 
   -c, --config FILE   settings as `name = value`; also PUSHUP_CONFIG
   --check-config      say whether the configuration is good, and exit
+";
+
+/// For `pushup worker --help`.
+pub(super) const WORKER: &str = "\
+usage: pushup worker --join HOST:PORT --programs DIR [OPTIONS]
+
+Runs sub-tasks of a node's use cases, with the programs of a directory and no others.
+SIGTERM ends it when what is under way is done, a second one at once.
+
+  --join HOST:PORT    a node's --worker-listen; repeatable
+  --programs DIR      where the programs stand that may be run, by their file names
+  --slots N           sub-tasks at once; as many as there are processors
+  --name NAME         what nodes call it; worker-PID
+  --cluster-name NAME as the nodes have it (pushup)
+  --cluster-key-file FILE
+                      the secret that the nodes have; needed off loopback
 ";
 
 /// For `pushup sub --help`.

@@ -224,6 +224,24 @@ pub static TABLE: &[Row] = &[
         field: Field::Path(|c| &mut c.cluster_key_file),
     },
     Row {
+        name: "worker-listen",
+        default: "",
+        help: "address for back-ends, host:port; none is no scatter",
+        field: Field::Address(|c| &mut c.worker_listen),
+    },
+    Row {
+        name: "usecases",
+        default: "",
+        help: "directory of use cases, a JSON file each, to begin with",
+        field: Field::Path(|c| &mut c.usecases),
+    },
+    Row {
+        name: "scheduler",
+        default: "p2c",
+        help: "how back-ends are chosen: p2c, least_loaded or round_robin",
+        field: Field::Name(|c| &mut c.scheduler),
+    },
+    Row {
         name: "node-id",
         default: "",
         help: "this node's name, the same after a restart; its address if none",

@@ -382,7 +382,7 @@ fn the_clusters_settings_of_a_running_node_stay() {
 fn every_row_works_in_all_three_places() {
     for row in TABLE {
         let value = match (row.name, row.default) {
-            ("cluster-listen" | "cluster-advertise" | "peer", _) => "a:1",
+            ("cluster-listen" | "cluster-advertise" | "peer" | "worker-listen", _) => "a:1",
             ("node-id", _) => "[::1]:1",
             ("proxy-listen", _) => "a:1",
             ("trusted-proxy", _) => "10.0.0.0/8",
@@ -392,7 +392,12 @@ fn every_row_works_in_all_three_places() {
         };
         let of_cluster = ["cluster-advertise", "peer", "cluster-key-file", "node-id"].contains(&row.name);
         let cluster = [("PUSHUP_CLUSTER_LISTEN", "b:0")];
-        let cluster = if of_cluster { &cluster[..] } else { &[] };
+        let scatter = [("PUSHUP_WORKER_LISTEN", "c:0")];
+        let cluster = match row.name {
+            "usecases" => &scatter[..],
+            _ if of_cluster => &cluster[..],
+            _ => &[],
+        };
         let by_flag = load(&[(row.name, value)], cluster, None).unwrap();
         let name = row.variable();
         let variable = [cluster, &[(name.as_str(), value)]].concat();

@@ -24,7 +24,12 @@ pub fn load(config: &Config) -> Result<Keys, StartError> {
 /// What all nodes of the cluster share: the whole file but the white space around it; empty if
 /// no file is named.
 pub fn load_cluster_key(config: &Config) -> Result<Vec<u8>, StartError> {
-    let Some(path) = config.cluster_key_file.as_deref() else { return Ok(Vec::new()) };
+    load_key(config.cluster_key_file.as_deref())
+}
+
+/// The same of a file that is named, if one is.
+pub fn load_key(path: Option<&Path>) -> Result<Vec<u8>, StartError> {
+    let Some(path) = path else { return Ok(Vec::new()) };
     let content = read(path)?;
     let key = content.trim().as_bytes();
     if key.len() < CLUSTER_KEY_BYTES_MIN {

@@ -16,7 +16,7 @@ use socket2::SockRef;
 
 use super::listen::{ClusterSockets, watch_peer};
 use super::{Reactor, Verdict, is_exhausted, own_token};
-use crate::cluster::LinkId;
+use crate::ids::LinkId;
 use crate::limits::{
     ACCEPT_PAUSE_MS, DATAGRAM_RECEIVED_BYTES_MAX, DATAGRAMS_PER_TICK, DIALS_PER_TICK, DRAIN_LINKS_MS,
     EVENTS_PER_TICK, EVICTIONS_PER_TICK, LINK_ACCEPTS_PER_TICK, LINK_WRITES_PER_TICK, LISTED_ENOUGH,

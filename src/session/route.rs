@@ -42,6 +42,12 @@ pub enum Route<'a> {
     Stats,
     /// `/cluster`
     Cluster,
+    /// A use case, at the path that it says.
+    Call,
+    /// `/usecases`
+    Usecases,
+    /// `/usecases/{name}`
+    Usecase(&'a str),
 }
 
 impl<'a> Route<'a> {
@@ -68,10 +74,14 @@ impl<'a> Route<'a> {
             "/metrics" => return Some(Route::Metrics),
             "/stats" => return Some(Route::Stats),
             "/cluster" => return Some(Route::Cluster),
+            "/usecases" => return Some(Route::Usecases),
             _ => {}
         }
         if let Some(channels) = path.strip_prefix("/pub/") {
             return Some(channels).filter(is_segment).map(Route::Publish);
+        }
+        if let Some(name) = path.strip_prefix("/usecases/") {
+            return Some(name).filter(is_segment).map(Route::Usecase);
         }
         let channel = path.strip_prefix("/channels/")?;
         match channel.strip_suffix("/renew") {
@@ -86,13 +96,16 @@ impl<'a> Route<'a> {
             Route::Publish(_) | Route::PublishMany | Route::Renew(_) => "POST, OPTIONS",
             Route::Channels => "GET, HEAD, POST, OPTIONS",
             Route::Channel(_) => "GET, HEAD, DELETE, OPTIONS",
+            Route::Usecase(_) => "GET, HEAD, PUT, DELETE, OPTIONS",
+            Route::Call => "GET, OPTIONS",
             Route::Subscribe(_)
             | Route::Live
             | Route::Ready
             | Route::Health
             | Route::Metrics
             | Route::Stats
-            | Route::Cluster => "GET, HEAD, OPTIONS",
+            | Route::Cluster
+            | Route::Usecases => "GET, HEAD, OPTIONS",
         }
     }
 
@@ -102,10 +115,12 @@ impl<'a> Route<'a> {
         let posts = matches!(self, Route::Publish(_) | Route::PublishMany | Route::Renew(_));
         let admitted = match method {
             Method::Options => true,
-            Method::Get | Method::Head => !posts,
+            Method::Get => !posts,
+            Method::Head => !posts && self != Route::Call,
             Method::Post => posts || self == Route::Channels,
-            Method::Delete => matches!(self, Route::Channel(_)),
-            Method::Put | Method::Patch | Method::Trace => false,
+            Method::Delete => matches!(self, Route::Channel(_) | Route::Usecase(_)),
+            Method::Put => matches!(self, Route::Usecase(_)),
+            Method::Patch | Method::Trace => false,
         };
         if admitted { Ok(()) } else { Err(Refusal::MethodNotAllowed) }
     }
@@ -114,17 +129,26 @@ impl<'a> Route<'a> {
     pub fn takes_body(self, method: Method) -> bool {
         let route =
             matches!(self, Route::Publish(_) | Route::PublishMany | Route::Channels | Route::Renew(_));
-        route && method == Method::Post
+        route && method == Method::Post || matches!(self, Route::Usecase(_)) && method == Method::Put
     }
 
     /// Whether it concerns the node as a whole, of whose shards only the hub can answer it.
     pub fn is_for_the_hub(self) -> bool {
-        !matches!(self, Route::Subscribe(_) | Route::Live | Route::Ready | Route::Health)
+        !matches!(self, Route::Subscribe(_) | Route::Call | Route::Live | Route::Ready | Route::Health)
     }
 
     /// Whether only a node that has caught up with the others can answer it.
     pub fn needs_history(self) -> bool {
-        !self.is_health() && !matches!(self, Route::Metrics | Route::Stats | Route::Cluster)
+        let of_channels = !matches!(
+            self,
+            Route::Metrics
+                | Route::Stats
+                | Route::Cluster
+                | Route::Call
+                | Route::Usecases
+                | Route::Usecase(_)
+        );
+        !self.is_health() && of_channels
     }
 
     /// Whether it is one of the questions of load balancers and supervisors, which
@@ -188,6 +212,9 @@ mod tests {
             Route::Metrics,
             Route::Stats,
             Route::Cluster,
+            Route::Call,
+            Route::Usecases,
+            Route::Usecase("a"),
         ] {
             for method in [Get, Head, Post, Put, Delete, Options, Patch, Trace] {
                 let named = route.allow().split(", ").any(|allowed| allowed == method.as_str());

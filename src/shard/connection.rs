@@ -37,6 +37,8 @@ pub enum State {
     HeldWide,
     /// A publication is not yet held by enough nodes. Next: Sending.
     Acking,
+    /// Results of a use case are streamed, as they come and are taken. Next: Sending.
+    Streaming,
     /// An answer is on its way; requests wait. Next: Idle, Lingering.
     Sending,
     /// Our side is shut; what comes is thrown away. Next: the end.

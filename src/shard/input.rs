@@ -32,7 +32,9 @@ impl Shard {
         self.counters.received_bytes += input.len() as u64;
         match self.slot(index).state {
             State::Lingering => self.discard(index, input.len()),
-            State::Held | State::HeldWide | State::Acking | State::Sending => self.keep(index, input, now),
+            State::Held | State::HeldWide | State::Acking | State::Streaming | State::Sending => {
+                self.keep(index, input, now);
+            }
             State::Idle | State::Head | State::Body => self.take_input(index, input, now),
         }
     }
@@ -57,7 +59,7 @@ impl Shard {
         }
         match slot.state {
             State::Acking | State::Sending | State::Lingering => {}
-            State::Held | State::HeldWide => self.remove(index),
+            State::Held | State::HeldWide | State::Streaming => self.remove(index),
             State::Idle | State::Head | State::Body => {
                 slot.marks.set(Marks::CLOSE);
                 if !self.has_output(index) {
@@ -307,6 +309,7 @@ impl Shard {
             | State::Held
             | State::HeldWide
             | State::Acking
+            | State::Streaming
             | State::Sending
             | State::Lingering => {}
         }

@@ -10,8 +10,8 @@ use super::Shard;
 use super::acknowledge::Waiting;
 use super::team::{Change, Team};
 use crate::channel::queue::{Applied, Fates, Snapshot, Staged};
-use crate::cluster::{Cluster, Event, LinkId, Setup};
-use crate::ids::{MessageId, Origin};
+use crate::cluster::{Cluster, Event, Setup};
+use crate::ids::{LinkId, MessageId, Origin};
 use crate::limits::{
     ANSWER_MESSAGES_MAX, EXPIRY_PATIENCE_MS, FRAME_BYTES_MAX, PIECES_BYTES, RETIRE_MS, WARNING_MS,
 };

@@ -23,6 +23,7 @@ impl Shard {
             + self.answers.bytes()
             + self.wide_bytes
             + self.links_bytes()
+            + self.scatter_bytes()
             + self.clients.as_ref().map_or(0, Clients::bytes)
             + self.team.as_ref().map_or(0, Team::bytes)
     }

@@ -199,6 +199,8 @@ impl Shard {
         match slot.state {
             // A poll behind an answer that is not taken: judged as a poll first.
             State::Held | State::HeldWide | State::Acking | State::Lingering => return,
+            // How long it may take is the use case's to say; until it is taken nothing more is asked for.
+            State::Streaming => return,
             // It is being judged already: a few bytes now and then do not buy time.
             State::Sending if judged => return,
             _ => slot.state = State::Sending,
@@ -232,6 +234,10 @@ impl Shard {
         match state {
             State::Held | State::HeldWide | State::Acking | State::Lingering => {
                 self.drop_empty_side(index);
+                Flushed::Open
+            }
+            State::Streaming => {
+                self.stream_on(index, now);
                 Flushed::Open
             }
             _ if marks.has(Marks::CLOSE) => self.shut(index, now),
@@ -385,7 +391,7 @@ impl Shard {
     }
 }
 
-fn persistence(marks: Marks) -> Persistence {
+pub(super) fn persistence(marks: Marks) -> Persistence {
     if marks.has(Marks::CLOSE) {
         Persistence::Close
     } else if marks.has(Marks::HTTP10) {
@@ -395,7 +401,7 @@ fn persistence(marks: Marks) -> Persistence {
     }
 }
 
-fn cors(origins: &[String], number: u8) -> Option<Cors<'_>> {
+pub(super) fn cors(origins: &[String], number: u8) -> Option<Cors<'_>> {
     if origins.is_empty() {
         return None;
     }

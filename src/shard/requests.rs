@@ -30,7 +30,7 @@ impl Shard {
     /// the body's size, and our memory.
     pub(super) fn admit<'a>(&self, index: u32, head: &RequestHead<'a>) -> Result<Route<'a>, Refused> {
         let door = self.slot(index).door;
-        let route = Route::find(door, head.path).ok_or_else(|| not_found(door, head.path))?;
+        let route = self.route(door, head.path).ok_or_else(|| not_found(door, head.path))?;
         if head.method != Method::Options {
             route.admits(head.method)?;
             if door == Door::Publisher && !route.is_health() {
@@ -111,7 +111,16 @@ impl Shard {
                 Ok(())
             }
             Route::Stats => self.ask_for_figures(index, Form::Json, now),
+            Route::Call => self.execute_call(index, head, now),
+            Route::Usecases => self.execute_usecases(index, now),
+            Route::Usecase(name) => self.execute_usecase(index, name, head, body, now),
         }
+    }
+
+    /// What lives at a path: what always does, or a use case.
+    fn route<'a>(&self, door: Door, path: &'a str) -> Option<Route<'a>> {
+        let is_call = || door != Door::Publisher && self.is_call(path);
+        Route::find(door, path).or_else(|| is_call().then_some(Route::Call))
     }
 
     fn ask_for_figures(&mut self, index: u32, form: Form, now: Now) -> Result<(), Refused> {
@@ -157,7 +166,7 @@ impl Shard {
 
     /// Refuses a request that was understood; a wrong method is told the right ones.
     pub(super) fn refuse_route(&mut self, index: u32, head: &RequestHead, refused: &Refused, now: Now) {
-        match Route::find(self.slot(index).door, head.path) {
+        match self.route(self.slot(index).door, head.path) {
             Some(route) if refused.reason == Refusal::MethodNotAllowed => {
                 self.refuse_with(index, refused, &[("Allow", route.allow())], now);
             }
@@ -428,7 +437,14 @@ fn describe(info: &ChannelInfo) -> String {
 // -- Replies -----------------------------------------------------------------------
 
 impl Shard {
-    fn reply_body(&mut self, index: u32, status: u16, media_type: &'static str, body: &[u8], now: Now) {
+    pub(super) fn reply_body(
+        &mut self,
+        index: u32,
+        status: u16,
+        media_type: &'static str,
+        body: &[u8],
+        now: Now,
+    ) {
         self.reply(index, Reply { status, content_type: Some(media_type), body, extra: &[] }, now);
     }
 
@@ -454,7 +470,7 @@ impl Shard {
         }
     }
 
-    fn reply_empty(&mut self, index: u32, extra: &[(&'static str, &str)], now: Now) {
+    pub(super) fn reply_empty(&mut self, index: u32, extra: &[(&'static str, &str)], now: Now) {
         self.reply(index, Reply { status: 204, content_type: None, body: &[], extra }, now);
     }
 

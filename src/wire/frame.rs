@@ -21,8 +21,10 @@
 //! the next frame begins. What the metas say is in [`message`], and for ENTRY and PIECE in
 //! `session::peer`.
 
+pub mod handshake;
 pub mod message;
 pub mod meta;
+pub mod task;
 
 use std::fmt;
 
@@ -53,6 +55,34 @@ impl Kind {
     pub const PIECE: Kind = Kind(8);
     /// The last frame of a link that ends in good order.
     pub const BYE: Kind = Kind(9);
+
+    // Between front-ends and back-ends; see `task`.
+    /// What a back-end is.
+    pub const REGISTER: Kind = Kind(32);
+    /// A use case is about to be called.
+    pub const PREPARE: Kind = Kind(33);
+    /// The back-end is ready for it.
+    pub const PREPARED: Kind = Kind(34);
+    /// A version of a use case is not called any more.
+    pub const DROP: Kind = Kind(35);
+    /// An attempt at a sub-task.
+    pub const RUN: Kind = Kind(36);
+    /// Some of its results.
+    pub const DATA: Kind = Kind(37);
+    /// More of them may be sent.
+    pub const CREDIT: Kind = Kind(38);
+    /// Sub-tasks that it asks for.
+    pub const SPAWN: Kind = Kind(39);
+    /// It is still at work.
+    pub const PROGRESS: Kind = Kind(40);
+    /// It is done.
+    pub const END: Kind = Kind(41);
+    /// It failed.
+    pub const FAIL: Kind = Kind(42);
+    /// Nobody wants its results any more.
+    pub const CANCEL: Kind = Kind(43);
+    /// The front-end is there.
+    pub const PING: Kind = Kind(44);
 }
 
 /// Flag of an ENTRY: tell soon, by a DIGEST, that it was taken.

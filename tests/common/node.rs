@@ -72,11 +72,13 @@ impl Launch {
         assert_eq!(addresses["pid"], running.pid());
         let optional = |name: &str| addresses[name][0].as_str().map(|text| text.parse().unwrap());
         let (cluster, proxied) = (optional("cluster_listen"), optional("proxy_listen"));
+        let worker = optional("worker_listen");
         Node {
             public: address("listen"),
             publisher: address("publish_listen"),
             proxied,
             cluster,
+            worker,
             running,
             dir,
         }
@@ -91,6 +93,8 @@ pub struct Node {
     pub proxied: Option<SocketAddr>,
     /// Where other nodes reach it, if it belongs to a cluster.
     pub cluster: Option<SocketAddr>,
+    /// Where back-ends reach it, if it takes any.
+    pub worker: Option<SocketAddr>,
     pub running: Running,
     pub dir: TempDir,
 }

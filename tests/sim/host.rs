@@ -12,8 +12,8 @@ use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
-use pushup::cluster::{LinkId, Setup};
-use pushup::ids::{ConnId, Origin};
+use pushup::cluster::Setup;
+use pushup::ids::{ConnId, LinkId, Origin};
 use pushup::limits::{READS_PER_TICK, SCRATCH_BYTES};
 use pushup::planted::{Bug, Planted};
 use pushup::session::access::Keys;

@@ -19,6 +19,7 @@ mod memory;
 mod polling;
 mod proxies;
 mod publishing;
+mod scatter;
 mod signals;
 
 use common::wait::{PATIENCE, wait_for, wait_within};

@@ -107,7 +107,7 @@ fn parse_features(members: &Members) -> Result<Vec<String>, NotUnderstood> {
 /// That a node holds the cluster's key: `{"mac":"…"}`, 64 hexadecimal digits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Proof {
-    /// HMAC-SHA256 (RFC 2104); `cluster::handshake` says of what.
+    /// HMAC-SHA256 (RFC 2104); `handshake` says of what.
     pub mac: [u8; 32],
 }
 
@@ -285,7 +285,7 @@ impl Bye {
 }
 
 /// The longest beginning of `text` of at most `bytes_max` bytes, in whole characters.
-fn cut(text: &str, bytes_max: usize) -> &str {
+pub(super) fn cut(text: &str, bytes_max: usize) -> &str {
     (0..=bytes_max).rev().find_map(|end| text.get(..end)).filter(|_| text.len() > bytes_max).unwrap_or(text)
 }
 

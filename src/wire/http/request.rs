@@ -126,6 +126,8 @@ pub struct RequestHead<'a> {
     pub ttl: Option<&'a [u8]>,
     /// Ack, this server's own: how safe a publication must be before the answer.
     pub ack: Option<&'a [u8]>,
+    /// Accept-Encoding (RFC 9110 §12.5.3); of several fields the first.
+    pub accept_encoding: Option<&'a [u8]>,
     /// Accept (RFC 9110 §12.5.1).
     pub accept: Option<&'a [u8]>,
     /// Access-Control-Request-Method (WHATWG Fetch): this OPTIONS is a preflight.

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use pushup::cluster::LinkId;
+use pushup::ids::LinkId;
 use pushup::limits::SCRATCH_BYTES;
 
 use super::{Host, Plug, Socket, address};

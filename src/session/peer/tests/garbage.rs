@@ -5,10 +5,10 @@ use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::TestRunner;
 
 use super::*;
-use crate::cluster::handshake::{Handshake, Role};
 use crate::cursor::VersionVector;
 use crate::random;
 use crate::wire::frame::encode;
+use crate::wire::frame::handshake::{Handshake, Purpose, Role};
 use crate::wire::frame::message::{Bye, Digest, Hello, Proof, Pull, Truncated, VERSION};
 
 /// Cases of the ordinary run.
@@ -160,11 +160,11 @@ fn run(cases: u32, seed: u64) -> (u32, usize) {
     let handshake = |frame: &Frame| {
         let mut out = Vec::new();
         let own = Hello { origin: Origin(2), ..hello() };
-        let mut handshake = Handshake::new(Role::Acceptor, own, b"key"[..].into(), &mut out);
+        let mut handshake = Handshake::new(Purpose::Peers, Role::Acceptor, own, b"key"[..].into(), &mut out);
         let _ = handshake.handle(frame, &mut out);
         assert!(!matches!(
             handshake.handle(frame, &mut out),
-            Ok(crate::cluster::handshake::Progress::Established(_))
+            Ok(crate::wire::frame::handshake::Progress::Established(_))
         ));
     };
     for case in 0..cases {

@@ -5,7 +5,8 @@
 //!               └──────────────────── anything else, or wrong ──────┴────────────────▶ Over: refused
 //! ```
 //!
-//! A proof is HMAC-SHA256 (RFC 2104) with the cluster's key over `pushup link 1`, one byte for the
+//! A proof is HMAC-SHA256 (RFC 2104) with the cluster's key over `pushup link 1` between nodes, `pushup work 1`
+//! between a front-end and a back-end, one byte for the
 //! sender's role (0 dialled, 1 accepted), the meta of the sender's HELLO and the meta of the
 //! receiver's. Both nonces and both names are in it, so that a proof is good for one link, one
 //! direction and one pair of nodes only.
@@ -19,10 +20,19 @@ use std::sync::Arc;
 
 use hmac_sha256::HMAC;
 
+use super::message::{Hello, Proof, VERSION};
+use super::meta::NotUnderstood;
+use super::{Frame, Kind};
 use crate::limits::HANDSHAKE_BYTES_MAX;
-use crate::wire::frame::message::{Hello, Proof, VERSION};
-use crate::wire::frame::meta::NotUnderstood;
-use crate::wire::frame::{Frame, Kind};
+
+/// What a link is for. A proof for one is none for the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// Two nodes that look like one.
+    Peers,
+    /// A front-end and a back-end.
+    Work,
+}
 
 /// Which end of a link a node is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +61,7 @@ impl Role {
 
 /// The handshake of one link, of which one side is this node.
 pub struct Handshake {
+    purpose: Purpose,
     role: Role,
     own: Hello,
     own_meta: Vec<u8>,
@@ -120,12 +131,12 @@ impl From<NotUnderstood> for HandshakeError {
 
 impl Handshake {
     /// Begins a handshake: appends this node's HELLO, whose nonce must be fresh, to `out`.
-    pub fn new(role: Role, own: Hello, key: Arc<[u8]>, out: &mut Vec<u8>) -> Handshake {
+    pub fn new(purpose: Purpose, role: Role, own: Hello, key: Arc<[u8]>, out: &mut Vec<u8>) -> Handshake {
         let start = out.len();
         own.write(out);
         debug_assert!(out.len() - start <= HANDSHAKE_BYTES_MAX, "any peer takes it");
         let own_meta = own.meta();
-        Handshake { role, own, own_meta, key, state: State::AwaitingHello }
+        Handshake { purpose, role, own, own_meta, key, state: State::AwaitingHello }
     }
 
     /// Takes the peer's next frame; what is to be sent is appended to `out`.
@@ -168,7 +179,10 @@ impl Handshake {
 
     fn proof_of(&self, sender: Role, sender_meta: &[u8], receiver_meta: &[u8]) -> HMAC {
         let mut mac = HMAC::new(&self.key);
-        mac.update(b"pushup link 1");
+        mac.update(match self.purpose {
+            Purpose::Peers => b"pushup link 1",
+            Purpose::Work => b"pushup work 1",
+        });
         mac.update([sender.byte()]);
         mac.update(sender_meta);
         mac.update(receiver_meta);

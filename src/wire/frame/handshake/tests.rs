@@ -30,7 +30,7 @@ struct End {
 impl End {
     fn new(role: Role, own: Hello, key: &[u8]) -> End {
         let mut sent = Vec::new();
-        let handshake = Handshake::new(role, own, key.into(), &mut sent);
+        let handshake = Handshake::new(Purpose::Peers, role, own, key.into(), &mut sent);
         End { handshake, sent, unread: Vec::new(), result: Ok(Progress::Going) }
     }
 

@@ -1,0 +1,123 @@
+//! A back-end's process: its programs, its front-ends, its signals. Wiring and nothing else.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use ::log::info;
+
+use super::secrets::load_key;
+use super::signals::{Signal, Signals};
+use super::{random, run_error};
+use crate::error::StartError;
+use crate::ids::{NodeId, Origin};
+use crate::limits::{PROGRAMS_MAX, WORKER_DRAIN_MS};
+use crate::reactor::Verdict;
+use crate::reactor::worker::Worker;
+use crate::resolve::resolve;
+use crate::scatter::Identity;
+use crate::scatter::backend::{Backend, Setup};
+use crate::scatter::params::check_name;
+use crate::time::{Clock, Tick};
+
+/// What `pushup worker` was told.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Options {
+    /// Front-ends, host:port.
+    pub join: Vec<String>,
+    /// Where the programs stand that may be run.
+    pub programs: PathBuf,
+    /// Sub-tasks at once; 0 is as many as there are processors.
+    pub slots: u32,
+    /// Its name; the machine's and the process's number if none.
+    pub name: Option<String>,
+    /// The cluster's name.
+    pub cluster_name: String,
+    /// A file with the secret that it shares with the front-ends.
+    pub key_file: Option<PathBuf>,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options {
+            join: Vec::new(),
+            programs: PathBuf::new(),
+            slots: 0,
+            name: None,
+            cluster_name: "pushup".to_owned(),
+            key_file: None,
+        }
+    }
+}
+
+/// Runs a back-end until it is told to stop.
+pub fn run(options: Options) -> Result<(), StartError> {
+    let wrong = |text: String| StartError::Config(text);
+    let mut join = Vec::new();
+    for text in &options.join {
+        let found = resolve(text).map_err(|error| wrong(format!("--join {text}: {error}")))?;
+        join.extend(found.first());
+    }
+    let programs = find_programs(&options.programs)?;
+    let processors = || std::thread::available_parallelism().map_or(1, |count| count.get() as u32);
+    let slots = if options.slots > 0 { options.slots } else { processors() };
+    let name = options.name.unwrap_or_else(|| format!("worker-{}", std::process::id()));
+    let node: NodeId = name.parse().map_err(|_| wrong(format!("--name {name:?} cannot serve as a name")))?;
+    let signals = Signals::install().map_err(run_error)?;
+    let clock = Clock::start();
+    info!("back-end {node}: {slots} slots, programs: {}", programs.join(", "));
+    let key = Arc::from(load_key(options.key_file.as_deref())?);
+    let setup = Setup {
+        identity: Identity { node, origin: Origin(random()), cluster_name: options.cluster_name, key },
+        join,
+        slots,
+        programs,
+        seed: random(),
+    };
+    let backend = Backend::new(setup, clock.now());
+    let mut worker = Worker::new(backend, clock, options.programs).map_err(run_error)?;
+    worker.watch_orders(signals.stream().map_err(run_error)?).map_err(run_error)?;
+    govern(&mut worker, signals).map_err(run_error)?;
+    info!("stopped");
+    Ok(())
+}
+
+fn govern(worker: &mut Worker, mut signals: Signals) -> std::io::Result<()> {
+    let mut until: Option<Tick> = None;
+    worker.run(|backend, now| {
+        while let Some(signal) = signals.take() {
+            match (signal, until) {
+                (Signal::Stop, None) => {
+                    info!("stopping: {} sub-tasks are under way", backend.runs());
+                    until = Some(now.tick.plus_ms(WORKER_DRAIN_MS));
+                    backend.drain(now);
+                }
+                (Signal::Stop, Some(_)) => return Verdict::Stop,
+                (Signal::Reload, _) => {}
+            }
+        }
+        let over = until.is_some_and(|until| backend.is_idle() || now.tick >= until);
+        if over { Verdict::Stop } else { Verdict::GoOn }
+    })
+}
+
+/// The names of what can be executed in a directory.
+fn find_programs(directory: &Path) -> Result<Vec<String>, StartError> {
+    let wrong = |why: String| StartError::Config(format!("--programs {}: {why}", directory.display()));
+    let mut names = Vec::new();
+    for entry in fs::read_dir(directory).map_err(|error| wrong(error.to_string()))? {
+        let path = entry.map_err(|error| wrong(error.to_string()))?.path();
+        let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };
+        let executable = |meta: fs::Metadata| meta.is_file() && meta.permissions().mode() & 0o111 != 0;
+        if fs::metadata(&path).is_ok_and(executable) && check_name(name).is_ok() {
+            names.push(name.to_owned());
+        }
+    }
+    names.sort();
+    match names.len() {
+        0 => Err(wrong("there is no program in it that can be executed".to_owned())),
+        1..=PROGRAMS_MAX => Ok(names),
+        _ => Err(wrong(format!("there are more than {PROGRAMS_MAX} programs in it"))),
+    }
+}

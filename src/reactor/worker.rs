@@ -1,0 +1,300 @@
+//! The loop of a back-end: links to front-ends, and the pipes of handlers.
+//!
+//! It knows readiness, bytes and processes, and nothing of what they mean: that is `scatter::backend`.
+
+mod process;
+
+use std::collections::BTreeMap;
+use std::io::{self, ErrorKind, Read, Write};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use mio::event::Event;
+use mio::net::{TcpStream, UnixStream};
+use mio::{Events, Interest, Poll, Token};
+use socket2::SockRef;
+
+use self::process::Process;
+use super::Verdict;
+use super::listen::watch_peer;
+use crate::limits::{EVENTS_PER_TICK, READS_PER_TICK, SCRATCH_BYTES};
+use crate::scatter::backend::{Action, Backend, HandlerId};
+use crate::time::{Clock, Now};
+
+/// The token of the orders' stream.
+const ORDERS: Token = Token(usize::MAX - 1);
+/// Tokens from here on are front-ends; below are pipes.
+const FRONTS: usize = 1 << 40;
+/// Pipes of each handler.
+const PIPES: usize = 4;
+
+struct Front {
+    stream: TcpStream,
+    is_up: bool,
+    is_readable: bool,
+    is_writable: bool,
+}
+
+/// A back-end's loop.
+pub struct Worker {
+    poll: Poll,
+    backend: Backend,
+    clock: Clock,
+    now: Now,
+    /// Where the programs that may be run stand.
+    programs: PathBuf,
+    fronts: BTreeMap<usize, Front>,
+    processes: BTreeMap<HandlerId, Process>,
+    /// Which handler's pipes a token's number stands for.
+    places: BTreeMap<u32, HandlerId>,
+    scratch: Box<[u8]>,
+    orders: Option<UnixStream>,
+}
+
+impl Worker {
+    /// A loop around a back-end; `clock` is the one whose time it was made with.
+    pub fn new(backend: Backend, clock: Clock, programs: PathBuf) -> io::Result<Worker> {
+        Ok(Worker {
+            poll: Poll::new()?,
+            backend,
+            clock,
+            now: clock.now(),
+            programs,
+            fronts: BTreeMap::new(),
+            processes: BTreeMap::new(),
+            places: BTreeMap::new(),
+            scratch: vec![0; SCRATCH_BYTES].into_boxed_slice(),
+            orders: None,
+        })
+    }
+
+    /// Wakes the loop when `stream` can be read: orders have come.
+    pub fn watch_orders(&mut self, stream: std::os::unix::net::UnixStream) -> io::Result<()> {
+        stream.set_nonblocking(true)?;
+        let mut stream = UnixStream::from_std(stream);
+        self.poll.registry().register(&mut stream, ORDERS, Interest::READABLE)?;
+        self.orders = Some(stream);
+        Ok(())
+    }
+
+    /// Runs until `govern`, called once a tick, says so; then ends all handlers.
+    pub fn run(&mut self, mut govern: impl FnMut(&mut Backend, Now) -> Verdict) -> io::Result<()> {
+        let mut events = Events::with_capacity(EVENTS_PER_TICK);
+        loop {
+            self.work();
+            let wait = self.patience();
+            match self.poll.poll(&mut events, Some(wait)) {
+                Err(error) if error.kind() == ErrorKind::Interrupted => events.clear(),
+                other => other?,
+            }
+            self.now = self.clock.now();
+            for event in &events {
+                self.handle_event(event);
+            }
+            self.read();
+            self.backend.handle_time(self.now);
+            if govern(&mut self.backend, self.now) == Verdict::Stop {
+                break;
+            }
+        }
+        self.processes.values_mut().for_each(Process::kill);
+        Ok(())
+    }
+
+    fn patience(&self) -> Duration {
+        let unread = self.fronts.values().any(|front| front.is_up && front.is_readable)
+            || self.processes.values().any(Process::is_unread);
+        if unread {
+            return Duration::ZERO;
+        }
+        Duration::from_millis(self.backend.next_deadline().since_ms(self.clock.now().tick))
+    }
+
+    /// Does what the back-end wants done.
+    fn work(&mut self) {
+        loop {
+            while let Some(action) = self.backend.poll_action() {
+                self.act(action);
+            }
+            self.dial();
+            for at in self.fronts.keys().copied().collect::<Vec<_>>() {
+                self.write_front(at);
+            }
+            while let Some(at) = self.backend.poll_closed() {
+                self.fronts.remove(&at);
+            }
+            let Some(action) = self.backend.poll_action() else { return };
+            self.act(action);
+        }
+    }
+
+    fn handle_event(&mut self, event: &Event) {
+        let token = event.token();
+        if token == ORDERS {
+            if let Some(orders) = &mut self.orders {
+                while matches!(orders.read(&mut [0; 64]), Ok(1..)) {}
+            }
+        } else if token.0 >= FRONTS {
+            let Some(front) = self.fronts.get_mut(&(token.0 - FRONTS)) else { return };
+            front.is_readable |= event.is_readable() || event.is_read_closed() || event.is_error();
+            front.is_writable |= event.is_writable();
+            if !front.is_up {
+                self.judge_dial(token.0 - FRONTS);
+            }
+        } else {
+            let Some(id) = self.places.get(&((token.0 / PIPES) as u32)) else { return };
+            if let Some(process) = self.processes.get_mut(id) {
+                process.handle_event(token.0 % PIPES, event);
+            }
+        }
+    }
+
+    // -- Front-ends ---------------------------------------------------------------------
+
+    fn dial(&mut self) {
+        while let Some((at, address)) = self.backend.poll_dial(self.now) {
+            let connected = TcpStream::connect(address).and_then(|mut stream| {
+                watch_peer(&SockRef::from(&stream))?;
+                let interest = Interest::READABLE | Interest::WRITABLE;
+                self.poll.registry().register(&mut stream, Token(FRONTS + at), interest)?;
+                Ok(stream)
+            });
+            match connected {
+                Ok(stream) => {
+                    let front = Front { stream, is_up: false, is_readable: false, is_writable: false };
+                    self.fronts.insert(at, front);
+                }
+                Err(error) => {
+                    log::debug!("cannot connect to {address}: {error}");
+                    self.backend.handle_down(at, self.now);
+                }
+            }
+        }
+    }
+
+    fn judge_dial(&mut self, at: usize) {
+        let Some(front) = self.fronts.get_mut(&at) else { return };
+        match (front.stream.take_error(), front.stream.peer_addr()) {
+            (Ok(None), Ok(_)) => {
+                front.is_up = true;
+                self.backend.handle_up(at, self.now);
+            }
+            (Ok(None), Err(error)) if error.kind() == ErrorKind::NotConnected => {}
+            _ => self.drop_front(at),
+        }
+    }
+
+    fn drop_front(&mut self, at: usize) {
+        if self.fronts.remove(&at).is_some() {
+            self.backend.handle_down(at, self.now);
+        }
+    }
+
+    fn write_front(&mut self, at: usize) {
+        while let Some(front) = self.fronts.get_mut(&at).filter(|front| front.is_up && front.is_writable) {
+            let output = self.backend.output(at);
+            if output.is_empty() {
+                return;
+            }
+            match front.stream.write(output) {
+                Ok(len) => self.backend.handle_sent(at, len, self.now),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => front.is_writable = false,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(_) => return self.drop_front(at),
+            }
+        }
+    }
+
+    // -- Reading ------------------------------------------------------------------------
+
+    fn read(&mut self) {
+        for at in self.fronts.keys().copied().collect::<Vec<_>>() {
+            self.read_front(at);
+        }
+        for id in self.processes.keys().copied().collect::<Vec<_>>() {
+            self.read_process(id);
+        }
+    }
+
+    fn read_front(&mut self, at: usize) {
+        for _ in 0..READS_PER_TICK {
+            let Some(front) = self.fronts.get_mut(&at).filter(|front| front.is_up && front.is_readable)
+            else {
+                return;
+            };
+            match front.stream.read(&mut self.scratch) {
+                Ok(0) => return self.drop_front(at),
+                Ok(len) => {
+                    let input = self.scratch.get(..len).unwrap_or_default();
+                    self.backend.handle_input(at, input, self.now);
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => front.is_readable = false,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(_) => return self.drop_front(at),
+            }
+        }
+    }
+
+    fn read_process(&mut self, id: HandlerId) {
+        let Some(process) = self.processes.get_mut(&id) else { return };
+        process.read_logs(&mut self.scratch);
+        for _ in 0..READS_PER_TICK {
+            let Some(process) = self.processes.get_mut(&id) else { return };
+            match process.read_records(&mut self.scratch) {
+                None => return,
+                Some(Ok(0)) | Some(Err(_)) => return self.end_process(id),
+                Some(Ok(len)) => {
+                    let input = self.scratch.get(..len).unwrap_or_default();
+                    self.backend.handle_records(id, input, self.now);
+                }
+            }
+            while let Some(action) = self.backend.poll_action() {
+                self.act(action);
+            }
+        }
+    }
+
+    // -- Handlers -----------------------------------------------------------------------
+
+    fn end_process(&mut self, id: HandlerId) {
+        let Some(mut process) = self.processes.remove(&id) else { return };
+        self.places.remove(&id.index);
+        process.read_logs(&mut self.scratch);
+        let why = process.end();
+        self.backend.handle_exit(id, &why, self.now);
+    }
+
+    fn act(&mut self, action: Action) {
+        match action {
+            Action::Start(id, program) => self.start(id, &program),
+            Action::Write(id, line) => self.with(id, |process| process.write(&line)),
+            Action::Pause(id) => self.with(id, Process::pause),
+            Action::Resume(id) => self.with(id, Process::resume),
+            Action::Close(id) => self.with(id, Process::close_input),
+            Action::Terminate(id) => self.with(id, Process::terminate),
+            Action::Kill(id) => self.with(id, Process::kill),
+        }
+    }
+
+    fn with(&mut self, id: HandlerId, deed: impl FnOnce(&mut Process)) {
+        if let Some(process) = self.processes.get_mut(&id) {
+            deed(process);
+        }
+    }
+
+    fn start(&mut self, id: HandlerId, program: &str) {
+        let path = self.programs.join(program);
+        let first_token = id.index as usize * PIPES;
+        match Process::start(&path, program, self.poll.registry(), first_token) {
+            Ok(process) => {
+                // The place's last owner has ended, or the back-end would not have given it away.
+                self.places.insert(id.index, id);
+                self.processes.insert(id, process);
+            }
+            Err(error) => {
+                log::warn!("{} cannot be started: {error}", path.display());
+                self.backend.handle_exit(id, &format!("it cannot be started: {error}"), self.now);
+            }
+        }
+    }
+}

@@ -1,0 +1,371 @@
+//! Attempts: what a handler writes becomes records, chunks and frames.
+//!
+//! A record is a line. A line that begins with the byte 1E (record separator) is control: `{"end":{"id":"…","records":9}}`,
+//! `{"error":{"message":"…","request":false}}`, `{"progress":{}}`, `{"spawn":{"tasks":[{…}]}}`, `{"ready":{}}`.
+
+use crc32fast::Hasher;
+use flate2::{Compress, Compression, FlushCompress, Status};
+use serde_json::Value as Json;
+
+use super::handlers::State;
+use super::{Action, Backend, HandlerId, RunKey};
+use crate::limits::{CHUNK_BYTES, CHUNK_MS, RECORD_BYTES_MAX, RUN_GRACE_MS, SPAWN_BYTES_MAX};
+use crate::time::{Now, Tick};
+use crate::wire::frame::Kind;
+use crate::wire::frame::task::{Data, Delivered, Fail, Fault, Run as RunMeta, write_of_run, write_spawn};
+
+/// The byte that a control line begins with.
+const CONTROL: u8 = 0x1e;
+
+/// An attempt at a sub-task.
+#[derive(Debug)]
+pub(super) struct Run {
+    handler: HandlerId,
+    /// What its handler calls it.
+    id: String,
+    credit: i64,
+    gzip: bool,
+    deadline: Tick,
+    /// What is still to be left out.
+    skip: Delivered,
+    /// What was left out.
+    left_out: Hasher,
+    left_out_bytes: u64,
+    /// Whole records that were not sent.
+    pending: Vec<u8>,
+    pending_records: u64,
+    records: u64,
+    /// When they are sent, however few.
+    flush_at: Option<Tick>,
+    /// Its handler said that it is done.
+    ended: bool,
+}
+
+impl Run {
+    /// When something of it is due.
+    pub fn deadline(&self) -> Tick {
+        // Without credit nothing is sent, however long it waits.
+        let flush = self.flush_at.filter(|_| self.credit > 0);
+        flush.map_or(self.deadline, |at| at.min(self.deadline))
+    }
+}
+
+impl Backend {
+    pub(super) fn begin_run(&mut self, at: usize, meta: RunMeta, line: &[u8], now: Now) {
+        let key = (at, meta.run);
+        let json: Option<Json> = serde_json::from_slice(line).ok();
+        let id = json.as_ref().and_then(|json| json.pointer("/run/id")).and_then(Json::as_str);
+        let refusal = match id {
+            _ if !self.setup.programs.contains(&meta.program) => {
+                Some((Fault::Busy, format!("there is no program {:?} here", meta.program)))
+            }
+            _ if self.runs.len() >= (self.setup.slots as usize + 1) * self.setup.join.len() => {
+                Some((Fault::Busy, "all slots are taken".to_owned()))
+            }
+            None => Some((Fault::Handler, "the sub-task's line is not understood".to_owned())),
+            Some(_) => None,
+        };
+        if let Some((fault, reason)) = refusal {
+            return self.send_fail(key, fault, &reason);
+        }
+        let id = id.unwrap_or_default().to_owned();
+        let handler = self.free_handler(at, &meta.edition, &meta.program, meta.processes as usize);
+        if let Some(process) = self.handler(handler) {
+            process.state = State::Busy(key);
+        }
+        self.actions.push_back(Action::Write(handler, line.to_vec()));
+        self.runs.insert(
+            key,
+            Run {
+                handler,
+                id,
+                credit: meta.credit as i64,
+                gzip: meta.gzip,
+                // The front-end ends it in time; this is for one that does not.
+                deadline: now.tick.plus_ms(meta.deadline_ms.saturating_add(RUN_GRACE_MS)),
+                skip: meta.skip,
+                left_out: Hasher::new(),
+                left_out_bytes: 0,
+                pending: Vec::new(),
+                pending_records: 0,
+                records: 0,
+                flush_at: None,
+                ended: false,
+            },
+        );
+    }
+
+    /// What a handler wrote to its descriptor 3.
+    pub fn handle_records(&mut self, id: HandlerId, input: &[u8], now: Now) {
+        let Some(handler) = self.handler(id) else { return };
+        let mut bytes = std::mem::take(&mut handler.partial);
+        let searched = bytes.len();
+        bytes.extend_from_slice(input);
+        let (mut begin, mut at) = (0, searched);
+        while let Some(end) = bytes.get(at..).and_then(|rest| rest.iter().position(|byte| *byte == b'\n')) {
+            let line = bytes.get(begin..at + end + 1).unwrap_or_default();
+            self.handle_line(id, line, now);
+            begin = at + end + 1;
+            at = begin;
+        }
+        bytes.drain(..begin);
+        if bytes.len() > RECORD_BYTES_MAX {
+            return self.misbehaves(id, "a record is too long", now);
+        }
+        if let Some(handler) = self.handler(id) {
+            handler.partial = bytes;
+        }
+        self.send_ready(id, now);
+    }
+
+    fn run_of(&mut self, id: HandlerId) -> Option<(RunKey, &mut Run)> {
+        let State::Busy(key) = self.handler(id)?.state else { return None };
+        self.runs.get_mut(&key).map(|run| (key, run))
+    }
+
+    fn handle_line(&mut self, id: HandlerId, line: &[u8], now: Now) {
+        if let [CONTROL, control @ ..] = line {
+            return self.handle_control(id, control, now);
+        }
+        let Some((_, run)) = self.run_of(id) else {
+            if self.handler(id).is_some_and(|handler| handler.state == State::Idle) {
+                self.misbehaves(id, "it wrote a record without a sub-task", now);
+            }
+            return;
+        };
+        if run.ended || line.len() > RECORD_BYTES_MAX {
+            let why = if run.ended { "it wrote a record after the end" } else { "a record is too long" };
+            return self.misbehaves(id, why, now);
+        }
+        run.records += 1;
+        if run.skip.records > 0 {
+            run.skip.records -= 1;
+            run.left_out.update(line);
+            run.left_out_bytes += line.len() as u64;
+            if run.skip.records == 0 {
+                self.check_left_out(id, now);
+            }
+            return;
+        }
+        run.pending.extend_from_slice(line);
+        run.pending_records += 1;
+        run.flush_at.get_or_insert(now.tick.plus_ms(CHUNK_MS));
+    }
+
+    /// All that was delivered before has come again: was it the same?
+    fn check_left_out(&mut self, id: HandlerId, now: Now) {
+        let Some((key, run)) = self.run_of(id) else { return };
+        let same = run.left_out.clone().finalize() == run.skip.crc32 && run.left_out_bytes == run.skip.bytes;
+        if !same {
+            self.fail_run(key, Fault::Differs, "its records are not what they were before", now);
+            self.terminate(id, now);
+        }
+    }
+
+    fn handle_control(&mut self, id: HandlerId, control: &[u8], now: Now) {
+        let json: Json = serde_json::from_slice(control).unwrap_or_default();
+        let Some((what, content)) = json.as_object().and_then(|members| members.iter().next()) else {
+            return self.misbehaves(id, "a control line is not understood", now);
+        };
+        match what.as_str() {
+            "ready" => {}
+            "end" => self.handle_end(id, content, now),
+            "error" => self.handle_error(id, content, now),
+            "progress" => {
+                if let Some((key, _)) = self.run_of(id)
+                    && let Some(out) = self.out(key.0)
+                {
+                    write_of_run(Kind::PROGRESS, key.1, 0, out);
+                }
+            }
+            "spawn" => self.handle_spawn(id, content, control.len(), now),
+            _ => self.misbehaves(id, "a control line is not understood", now),
+        }
+    }
+
+    fn handle_end(&mut self, id: HandlerId, content: &Json, now: Now) {
+        let Some((_, run)) = self.run_of(id) else {
+            // What was cancelled has ended: the handler can go on with something else.
+            if let Some(handler) = self.handler(id)
+                && matches!(handler.state, State::Cancelled(_))
+            {
+                handler.state = State::Idle;
+                self.retire(id, now);
+            }
+            return;
+        };
+        let counted = content.get("records").and_then(Json::as_u64);
+        let named = content.get("id").and_then(Json::as_str);
+        if run.ended
+            || named.is_some_and(|named| named != run.id)
+            || counted.is_some_and(|all| all != run.records)
+        {
+            return self.misbehaves(id, "its end is not that of its sub-task", now);
+        }
+        if run.skip.records > 0 || run.skip.spawned > 0 {
+            let (key, _) = self.run_of(id).map_or(((0, 0), ()), |(key, _)| (key, ()));
+            self.fail_run(key, Fault::Differs, "it ended earlier than before", now);
+            return self.terminate(id, now);
+        }
+        run.ended = true;
+    }
+
+    fn handle_error(&mut self, id: HandlerId, content: &Json, now: Now) {
+        let Some((key, _)) = self.run_of(id) else { return self.handle_end(id, content, now) };
+        let message = content.get("message").and_then(Json::as_str).unwrap_or("the handler gives no reason");
+        let fault =
+            if content.get("request") == Some(&Json::Bool(true)) { Fault::Request } else { Fault::Handler };
+        self.fail_run(key, fault, message, now);
+        if let Some(handler) = self.handler(id) {
+            handler.state = State::Idle;
+        }
+        self.retire(id, now);
+    }
+
+    fn handle_spawn(&mut self, id: HandlerId, content: &Json, len: usize, now: Now) {
+        let tasks = content.get("tasks").and_then(Json::as_array).cloned();
+        let Some(mut tasks) =
+            tasks.filter(|tasks| len <= SPAWN_BYTES_MAX && tasks.iter().all(Json::is_object))
+        else {
+            return self.misbehaves(id, "what it spawns is not understood", now);
+        };
+        let Some((key, run)) = self.run_of(id) else { return };
+        let known = (run.skip.spawned as usize).min(tasks.len());
+        run.skip.spawned -= known as u32;
+        tasks.drain(..known);
+        if let Some(out) = self.out(key.0)
+            && !tasks.is_empty()
+        {
+            write_spawn(key.1, &tasks, out);
+        }
+    }
+
+    /// The handler broke its rules: nothing that it says counts any more.
+    fn misbehaves(&mut self, id: HandlerId, why: &str, now: Now) {
+        if let Some((key, _)) = self.run_of(id) {
+            self.fail_run(key, Fault::Handler, why, now);
+        }
+        ::log::warn!("a handler is ended: {why}");
+        self.terminate(id, now);
+    }
+
+    // -- Sending ------------------------------------------------------------------------
+
+    /// Sends what is due of a handler's sub-task, as far as there is credit, and stops reading where there is none.
+    fn send_ready(&mut self, id: HandlerId, now: Now) {
+        let Some((key, _)) = self.run_of(id) else { return };
+        self.send_due(key, now);
+        let Some((_, run)) = self.run_of(id) else { return };
+        let full = run.credit <= 0 && run.pending.len() >= CHUNK_BYTES;
+        let Some(handler) = self.handler(id) else { return };
+        if full && !handler.paused {
+            handler.paused = true;
+            self.actions.push_back(Action::Pause(id));
+        } else if !full {
+            self.read_on(id);
+        }
+    }
+
+    fn send_due(&mut self, key: RunKey, now: Now) {
+        let Some(run) = self.runs.get_mut(&key) else { return };
+        let is_due =
+            run.ended || run.pending.len() >= CHUNK_BYTES || run.flush_at.is_some_and(|at| now.tick >= at);
+        if is_due && !run.pending.is_empty() && run.credit > 0 {
+            let plain = std::mem::take(&mut run.pending);
+            let records = std::mem::take(&mut run.pending_records);
+            run.flush_at = None;
+            let crc32 = crc32fast::hash(&plain);
+            let data = Data { run: key.1, records, plain_len: plain.len() as u32, crc32 };
+            let body = if run.gzip { compress(&plain) } else { plain };
+            run.credit -= body.len() as i64;
+            if let Some(out) = self.out(key.0) {
+                data.write(&body, out);
+            }
+        }
+        let Some(run) = self.runs.get(&key) else { return };
+        if run.ended && run.pending.is_empty() {
+            let (handler, records) = (run.handler, run.records);
+            self.runs.remove(&key);
+            if let Some(out) = self.out(key.0) {
+                write_of_run(Kind::END, key.1, records, out);
+            }
+            if let Some(process) = self.handler(handler) {
+                process.state = State::Idle;
+            }
+            self.read_on(handler);
+            self.retire(handler, now);
+        }
+    }
+
+    pub(super) fn take_credit(&mut self, key: RunKey, bytes: u64, now: Now) {
+        let Some(run) = self.runs.get_mut(&key) else { return };
+        run.credit = run.credit.saturating_add(bytes as i64);
+        let handler = run.handler;
+        self.send_ready(handler, now);
+    }
+
+    // -- Ends ---------------------------------------------------------------------------
+
+    fn send_fail(&mut self, key: RunKey, fault: Fault, reason: &str) {
+        if let Some(out) = self.out(key.0) {
+            Fail { run: key.1, fault, reason: reason.to_owned() }.write(out);
+        }
+    }
+
+    /// An attempt has failed. What it had not sent is of no use; its handler is the caller's concern.
+    pub(super) fn fail_run(&mut self, key: RunKey, fault: Fault, reason: &str, _now: Now) {
+        if self.runs.remove(&key).is_some() {
+            self.send_fail(key, fault, reason);
+        }
+    }
+
+    /// Nobody wants its results any more.
+    pub(super) fn cancel(&mut self, key: RunKey, now: Now) {
+        let Some(run) = self.runs.remove(&key) else { return };
+        let mut line = serde_json::json!({"cancel": {"id": run.id}}).to_string().into_bytes();
+        line.push(b'\n');
+        self.cancel_handler(run.handler, line, now);
+    }
+
+    pub(super) fn cancel_runs_of(&mut self, at: usize, now: Now) {
+        let keys: Vec<RunKey> = self.runs.keys().filter(|key| key.0 == at).copied().collect();
+        keys.into_iter().for_each(|key| self.cancel(key, now));
+    }
+
+    pub(super) fn judge_runs(&mut self, now: Now) {
+        let due: Vec<(RunKey, HandlerId, bool)> = self
+            .runs
+            .iter()
+            .filter(|(_, run)| now.tick >= run.deadline())
+            .map(|(key, run)| (*key, run.handler, now.tick >= run.deadline))
+            .collect();
+        for (key, handler, over) in due {
+            if over {
+                self.fail_run(key, Fault::Handler, "its time is over", now);
+                self.terminate(handler, now);
+            } else {
+                self.send_ready(handler, now);
+            }
+        }
+    }
+}
+
+/// Raw deflate that ends at a byte boundary, is not the last block and refers to nothing before it.
+fn compress(plain: &[u8]) -> Vec<u8> {
+    let mut state = Compress::new(Compression::new(6), false);
+    let mut out = Vec::with_capacity(plain.len() / 2 + 64);
+    let mut rest = plain;
+    loop {
+        let before = state.total_in();
+        let room = out.capacity();
+        let status = state.compress_vec(rest, &mut out, FlushCompress::Sync);
+        rest = rest.get((state.total_in() - before) as usize..).unwrap_or_default();
+        // Room that is left over says that the flush is complete.
+        match status {
+            Ok(Status::Ok | Status::StreamEnd | Status::BufError) if rest.is_empty() && out.len() < room => {
+                return out;
+            }
+            _ => out.reserve(plain.len() / 4 + 64),
+        }
+    }
+}
