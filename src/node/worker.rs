@@ -12,7 +12,7 @@ use super::signals::{Signal, Signals};
 use super::{random, run_error};
 use crate::error::StartError;
 use crate::ids::{NodeId, Origin};
-use crate::limits::{PROGRAMS_MAX, WORKER_DRAIN_MS};
+use crate::limits::{BACKEND_REGISTER_MS, PROGRAMS_MAX, WORKER_DRAIN_MS};
 use crate::reactor::Verdict;
 use crate::reactor::worker::Worker;
 use crate::resolve::resolve;
@@ -60,7 +60,6 @@ pub fn run(options: Options) -> Result<(), StartError> {
         join.extend(found.first());
     }
     let programs = find_programs(&options.programs)?;
-    let processors = || std::thread::available_parallelism().map_or(1, |count| count.get() as u32);
     let slots = if options.slots > 0 { options.slots } else { processors() };
     let name = options.name.unwrap_or_else(|| format!("worker-{}", std::process::id()));
     let node: NodeId = name.parse().map_err(|_| wrong(format!("--name {name:?} cannot serve as a name")))?;
@@ -84,8 +83,12 @@ pub fn run(options: Options) -> Result<(), StartError> {
 }
 
 fn govern(worker: &mut Worker, mut signals: Signals) -> std::io::Result<()> {
-    let mut until: Option<Tick> = None;
+    let (mut until, mut next_load): (Option<Tick>, _) = (None, Tick(0));
     worker.run(|backend, now| {
+        if now.tick >= next_load {
+            next_load = now.tick.plus_ms(BACKEND_REGISTER_MS);
+            backend.set_load(load());
+        }
         while let Some(signal) = signals.take() {
             match (signal, until) {
                 (Signal::Stop, None) => {
@@ -100,6 +103,17 @@ fn govern(worker: &mut Worker, mut signals: Signals) -> std::io::Result<()> {
         let over = until.is_some_and(|until| backend.is_idle() || now.tick >= until);
         if over { Verdict::Stop } else { Verdict::GoOn }
     })
+}
+
+/// What the machine has to do for each of its processors, in thousandths: the average of the last minute.
+fn load() -> u32 {
+    let text = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let average: f64 = text.split(' ').next().and_then(|number| number.parse().ok()).unwrap_or(0.0);
+    (average * 1000.0) as u32 / processors()
+}
+
+fn processors() -> u32 {
+    std::thread::available_parallelism().map_or(1, |count| count.get() as u32)
 }
 
 /// The names of what can be executed in a directory.

@@ -261,7 +261,7 @@ impl Worker {
         self.places.remove(&id.index);
         process.read_logs(&mut self.scratch);
         let why = process.end();
-        self.backend.handle_exit(id, &why, self.now);
+        self.backend.handle_exit(id, &why);
     }
 
     fn act(&mut self, action: Action) {
@@ -293,7 +293,7 @@ impl Worker {
             }
             Err(error) => {
                 log::warn!("{} cannot be started: {error}", path.display());
-                self.backend.handle_exit(id, &format!("it cannot be started: {error}"), self.now);
+                self.backend.handle_exit(id, &format!("it cannot be started: {error}"));
             }
         }
     }

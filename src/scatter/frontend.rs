@@ -16,7 +16,7 @@ use serde_json::{Value as Json, json};
 use slab::Slab;
 
 pub use super::job::Failure;
-use super::job::{Attempt, Chunk, Job, Path};
+use super::job::{Chunk, Job, Path};
 use super::link::{Identity, Link};
 use super::scheduler::{Policy, Scheduler};
 use super::usecase::UseCase;
@@ -90,8 +90,8 @@ struct Entry {
     job: Job,
     /// The compressed response, if it is one.
     member: Option<Member>,
-    /// What is being written to the client: its length, and whose it was.
-    writing: Option<(usize, Attempt)>,
+    /// What is being written to the client: its length, and whose it is.
+    writing: Option<(usize, Path)>,
     /// Something was given out.
     has_begun: bool,
     /// Its owner was told that there is something.
@@ -362,8 +362,10 @@ impl Frontend {
     pub fn pull(&mut self, id: JobId, now: Now) -> Pulled {
         let Some(entry) = self.entry(id) else { return Pulled::Nothing };
         entry.is_woken = false;
-        if let Some((len, from)) = entry.writing.take() {
-            self.give_credit(from, len, now);
+        if let Some((len, path)) = entry.writing.take()
+            && let Some(attempt) = entry.job.attempt(&path)
+        {
+            self.give_credit(attempt, len, now);
         }
         let Some(entry) = self.entry(id) else { return Pulled::Nothing };
         if let Some(failure) = entry.job.failure.clone() {
@@ -371,15 +373,18 @@ impl Frontend {
             self.assign(now);
             return Pulled::Failed(failure);
         }
-        if let Some(chunk) = entry.job.take_chunk() {
-            let Chunk { bytes, plain_len, crc32, from } = chunk;
-            entry.writing = Some((bytes.len(), from));
+        let open = entry.job.open();
+        if let Some((path, Chunk { bytes, plain_len, crc32, .. })) = entry.job.take_chunk() {
+            entry.writing = Some((bytes.len(), path));
             entry.has_begun = true;
             let piece = match &mut entry.member {
                 Some(member) => member.add(bytes, plain_len, crc32),
                 None => bytes,
             };
-            self.assign(now);
+            // A place for another sub-task is free when nothing is left of one.
+            if entry.job.open() < open {
+                self.assign(now);
+            }
             return Pulled::Piece(piece);
         }
         if !entry.job.is_done() {

@@ -39,7 +39,7 @@ pub(super) struct Chunk {
     pub bytes: Vec<u8>,
     pub plain_len: u32,
     pub crc32: u32,
-    /// Who may send as much again when this is written.
+    /// The attempt that it came from.
     pub from: Attempt,
 }
 
@@ -95,6 +95,8 @@ pub(super) struct Order {
     pub attempt: u32,
     pub params: Map<String, Json>,
     pub skip: Delivered,
+    /// Bytes of earlier attempts that wait for the client.
+    pub waiting: usize,
 }
 
 /// A request that is being answered.
@@ -146,6 +148,19 @@ impl Job {
     /// How many sub-tasks there are, as far as that is known.
     pub fn of(&self) -> u64 {
         self.of + self.spawned as u64
+    }
+
+    /// Where a sub-task is at work.
+    pub fn attempt(&self, path: &Path) -> Option<Attempt> {
+        match self.tasks.get(path)?.state {
+            State::Running(attempt) => Some(attempt),
+            State::Waiting | State::Ended => None,
+        }
+    }
+
+    /// Sub-tasks that were handed out and of which something is left.
+    pub fn open(&self) -> usize {
+        self.open
     }
 
     /// Bytes that wait for the client.
@@ -224,6 +239,7 @@ impl Job {
             attempt: u32::from(task.failed) + u32::from(task.lost) + 1,
             params: task.params.clone(),
             skip: task.delivered,
+            waiting: task.chunks.iter().map(|chunk| chunk.bytes.len()).sum(),
         })
     }
 
@@ -321,8 +337,8 @@ impl Job {
 
     // -- The merge ----------------------------------------------------------------------
 
-    /// The next piece of the response, if it is there.
-    pub fn take_chunk(&mut self) -> Option<Chunk> {
+    /// The next piece of the response, if it is there, and whose it is.
+    pub fn take_chunk(&mut self) -> Option<(Path, Chunk)> {
         let path = match self.case.merge {
             Merge::Ordered => self.tasks.keys().next()?.clone(),
             Merge::Unordered => self.ready.pop_front()?,
@@ -330,7 +346,7 @@ impl Job {
         let chunk = self.tasks.get_mut(&path)?.chunks.pop_front()?;
         self.bytes -= chunk.bytes.len();
         self.forget(&path);
-        Some(chunk)
+        Some((path, chunk))
     }
 
     /// Forgets a sub-task of which nothing is left; ordered, all at the head that are so.

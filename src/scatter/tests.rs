@@ -224,7 +224,7 @@ impl World {
         host.backend.handle_time(self.now);
         let input: Vec<u8> = host.to_back.drain(..amount.min(host.to_back.len())).collect();
         host.backend.handle_input(0, &input, self.now);
-        host.act(self.program, &mut self.random, self.now);
+        host.act(self.program, &mut self.random);
         for id in host.processes.keys().copied().collect::<Vec<_>>() {
             let Some(process) = host.processes.get_mut(&id) else { continue };
             if process.paused || process.hangs && !process.terminated {
@@ -237,9 +237,9 @@ impl World {
             host.backend.handle_records(id, &some, self.now);
             if over {
                 host.processes.remove(&id);
-                host.backend.handle_exit(id, "exit status: 1", self.now);
+                host.backend.handle_exit(id, "exit status: 1");
             }
-            host.act(self.program, &mut self.random, self.now);
+            host.act(self.program, &mut self.random);
         }
         let output = host.backend.output(0).to_vec();
         host.backend.handle_sent(0, output.len(), self.now);
@@ -290,7 +290,7 @@ impl World {
 }
 
 impl Host {
-    fn act(&mut self, program: Program, random: &mut Random, now: Now) {
+    fn act(&mut self, program: Program, random: &mut Random) {
         while let Some(action) = self.backend.poll_action() {
             match action {
                 Action::Start(id, name) => {
@@ -314,7 +314,6 @@ impl Host {
                 }
             }
         }
-        let _ = now;
     }
 
     fn with(&mut self, id: HandlerId, deed: impl FnOnce(&mut Process)) {

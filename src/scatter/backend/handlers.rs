@@ -171,12 +171,12 @@ impl Backend {
     }
 
     /// Its process could not be started, or has ended.
-    pub fn handle_exit(&mut self, id: HandlerId, why: &str, now: Now) {
+    pub fn handle_exit(&mut self, id: HandlerId, why: &str) {
         let Some(handler) = self.handler(id) else { return };
         let state = handler.state;
         self.handlers.remove(id.index as usize);
         if let State::Busy(key) = state {
-            self.fail_run(key, Fault::Handler, &format!("the handler ended before its sub-task: {why}"), now);
+            self.fail_run(key, Fault::Handler, &format!("the handler ended before its sub-task: {why}"));
         } else if state == State::Idle {
             ::log::warn!("a handler without anything to do ended: {why}");
         }

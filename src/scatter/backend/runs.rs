@@ -157,7 +157,7 @@ impl Backend {
         let Some((key, run)) = self.run_of(id) else { return };
         let same = run.left_out.clone().finalize() == run.skip.crc32 && run.left_out_bytes == run.skip.bytes;
         if !same {
-            self.fail_run(key, Fault::Differs, "its records are not what they were before", now);
+            self.fail_run(key, Fault::Differs, "its records are not what they were before");
             self.terminate(id, now);
         }
     }
@@ -204,7 +204,7 @@ impl Backend {
         }
         if run.skip.records > 0 || run.skip.spawned > 0 {
             let (key, _) = self.run_of(id).map_or(((0, 0), ()), |(key, _)| (key, ()));
-            self.fail_run(key, Fault::Differs, "it ended earlier than before", now);
+            self.fail_run(key, Fault::Differs, "it ended earlier than before");
             return self.terminate(id, now);
         }
         run.ended = true;
@@ -215,7 +215,7 @@ impl Backend {
         let message = content.get("message").and_then(Json::as_str).unwrap_or("the handler gives no reason");
         let fault =
             if content.get("request") == Some(&Json::Bool(true)) { Fault::Request } else { Fault::Handler };
-        self.fail_run(key, fault, message, now);
+        self.fail_run(key, fault, message);
         if let Some(handler) = self.handler(id) {
             handler.state = State::Idle;
         }
@@ -243,7 +243,7 @@ impl Backend {
     /// The handler broke its rules: nothing that it says counts any more.
     fn misbehaves(&mut self, id: HandlerId, why: &str, now: Now) {
         if let Some((key, _)) = self.run_of(id) {
-            self.fail_run(key, Fault::Handler, why, now);
+            self.fail_run(key, Fault::Handler, why);
         }
         ::log::warn!("a handler is ended: {why}");
         self.terminate(id, now);
@@ -313,7 +313,7 @@ impl Backend {
     }
 
     /// An attempt has failed. What it had not sent is of no use; its handler is the caller's concern.
-    pub(super) fn fail_run(&mut self, key: RunKey, fault: Fault, reason: &str, _now: Now) {
+    pub(super) fn fail_run(&mut self, key: RunKey, fault: Fault, reason: &str) {
         if self.runs.remove(&key).is_some() {
             self.send_fail(key, fault, reason);
         }
@@ -341,7 +341,7 @@ impl Backend {
             .collect();
         for (key, handler, over) in due {
             if over {
-                self.fail_run(key, Fault::Handler, "its time is over", now);
+                self.fail_run(key, Fault::Handler, "its time is over");
                 self.terminate(handler, now);
             } else {
                 self.send_ready(handler, now);

@@ -67,13 +67,15 @@ impl Frontend {
         let Some(order) = entry.job.hand_out(&errand.path, attempt) else { return false };
         entry.job.starved = None;
         let deadline_ms = entry.job.deadline.0.saturating_sub(now.tick.0);
+        // What waits of earlier attempts is in the window, too.
+        let credit = WINDOW_BYTES.saturating_sub(order.waiting);
         let run = Run {
             run: attempt.run,
             edition: Edition { usecase: case.name.clone(), version },
             program: case.program.clone(),
             processes: case.processes as u32,
             deadline_ms,
-            credit: WINDOW_BYTES as u64,
+            credit: credit as u64,
             gzip: entry.job.gzip,
             skip: order.skip,
         };
@@ -88,8 +90,7 @@ impl Frontend {
         }});
         let mut line = line.to_string().into_bytes();
         line.push(b'\n');
-        let running =
-            Running { job: id, path: errand.path.clone(), credit: WINDOW_BYTES as i64, heard: now.tick };
+        let running = Running { job: id, path: errand.path.clone(), credit: credit as i64, heard: now.tick };
         backend.runs.insert(attempt.run, running);
         run.write(&line, &mut backend.link.out);
         self.list(link);

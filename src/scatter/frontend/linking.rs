@@ -16,10 +16,16 @@ use crate::wire::frame::{Frame, Kind, encode};
 impl Frontend {
     /// A back-end connected; `None` if too many are.
     pub fn accept(&mut self, from: SocketAddr, now: Now) -> Option<LinkId> {
-        let strangers = self.backends.iter().filter(|(_, backend)| backend.link.peer().is_none()).count();
-        if strangers >= LINKS_UNPROVEN_MAX || self.backends.len() >= BACKENDS_MAX {
-            ::log::warn!("back-end {from} is refused: there are too many links");
-            return None;
+        let strangers = self.backends.iter().filter(|(_, backend)| backend.link.peer().is_none());
+        let oldest = strangers.clone().min_by_key(|(_, backend)| (backend.link.until, backend.generation));
+        if strangers.count() >= LINKS_UNPROVEN_MAX || self.backends.len() >= BACKENDS_MAX {
+            // Whoever holds a place without a word must not keep those out who belong here.
+            let Some((index, backend)) = oldest else {
+                ::log::warn!("back-end {from} is refused: there are too many links");
+                return None;
+            };
+            let oldest = LinkId { index: index as u32, generation: backend.generation };
+            self.close(oldest, now);
         }
         self.generation = self.generation.wrapping_add(1);
         let link = self.setup.identity.link(Role::Acceptor, &mut self.random, now.tick);

@@ -156,8 +156,7 @@ fn garbage_is_a_failed_attempt() {
     }
 }
 
-fn refusing(run: &Json, _: &mut Random) -> Vec<u8> {
-    let _ = run;
+fn refusing(_: &Json, _: &mut Random) -> Vec<u8> {
     control(&json!({"error": {"message": "there is no such month", "request": true}}))
 }
 
@@ -310,4 +309,33 @@ fn nonsense(random: &mut Random) -> Vec<u8> {
     let mut out = Vec::new();
     crate::wire::frame::encode(kind, 0, meta.to_string().as_bytes(), body, &mut out);
     out
+}
+
+/// However often a sub-task is tried again for a client that does not read, one window is kept of it.
+#[test]
+fn retries_do_not_fill_the_memory() {
+    let mut world = World::new(4, 3, numbers);
+    world.put(json!({"parallel": 2, "retries": 10, "deadline_s": 3600}), 30_000);
+    world.start(0, 60_000, false).unwrap();
+    for _ in 0..8 {
+        (0..400).for_each(|_| world.step());
+        // Every handler ends; what it has written is there.
+        for host in world.hosts.values_mut() {
+            host.processes.values_mut().for_each(|process| process.terminated = true);
+            host.processes.values_mut().for_each(|process| process.paused = false);
+        }
+    }
+    assert!(world.front.retries >= 8, "{}", world.front.retries);
+    assert!(world.most_bytes <= held_max(2), "{} bytes", world.most_bytes);
+}
+
+/// Whoever connects and says nothing does not keep a back-end out.
+#[test]
+fn silent_strangers_make_way() {
+    let mut world = World::new(4, 0, numbers);
+    for number in 0..500 {
+        assert!(world.front.accept(SocketAddr::from(([127, 0, 0, 1], number)), world.now).is_some());
+    }
+    world.add_backend(1);
+    world.run_until("it to register", |world| world.front.view()["backends"] != json!([]));
 }

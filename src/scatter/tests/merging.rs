@@ -133,5 +133,7 @@ fn a_client_that_does_not_read_holds_back_the_handlers() {
     let job = world.clients[client].job;
     world.front.cancel(job);
     world.clients[client].result = Some(Ok(()));
+    let left = world.now.tick;
     world.check_rest();
+    assert!(world.now.tick.since_ms(left) < 1_000, "its handlers are ended within a second");
 }
