@@ -347,6 +347,10 @@ pub const RUN_SILENT_MS: u64 = 30_000;
 pub const RUN_GRACE_MS: u64 = 1_000;
 /// A request for which there is no back-end is given up after this long, in milliseconds.
 pub const STARVED_MS: u64 = 10_000;
+/// Back-ends may take so long to be ready for a use case that is put, in milliseconds…
+pub const PREPARE_MS_MAX: u64 = 5_000;
+/// …and a handler that says nothing is thought to be ready when it has lived for this long, in milliseconds.
+pub const HANDLER_SETTLE_MS: u64 = 300;
 /// A handler that is told to stop may say that it has within this long, in milliseconds.
 pub const HANDLER_CANCEL_MS: u64 = 300;
 /// A handler whose input was closed may end within this long, in milliseconds.

@@ -15,7 +15,7 @@ use std::net::SocketAddr;
 use slab::Slab;
 
 use self::fronts::Front;
-use self::handlers::Handler;
+use self::handlers::{Handler, Preparation};
 use self::runs::Run;
 use super::link::Identity;
 use crate::limits::BACKEND_REGISTER_MS;
@@ -76,6 +76,7 @@ pub struct Backend {
     fronts: Vec<Front>,
     handlers: Slab<Handler>,
     runs: BTreeMap<RunKey, Run>,
+    preparations: Vec<Preparation>,
     actions: VecDeque<Action>,
     closed: VecDeque<usize>,
     generation: u32,
@@ -94,6 +95,7 @@ impl Backend {
             setup,
             handlers: Slab::new(),
             runs: BTreeMap::new(),
+            preparations: Vec::new(),
             actions: VecDeque::new(),
             closed: VecDeque::new(),
             generation: 0,
@@ -157,7 +159,14 @@ impl Backend {
         let fronts = self.fronts.iter().map(Front::deadline);
         let runs = self.runs.values().map(Run::deadline);
         let handlers = self.handlers.iter().filter_map(|(_, handler)| handler.deadline());
-        fronts.chain(runs).chain(handlers).chain([self.next_register]).min().unwrap_or(self.next_register)
+        let preparations = self.preparations.iter().map(|one| one.until);
+        fronts
+            .chain(runs)
+            .chain(handlers)
+            .chain(preparations)
+            .chain([self.next_register])
+            .min()
+            .unwrap_or(self.next_register)
     }
 
     /// Sees to what is due.
@@ -168,5 +177,6 @@ impl Backend {
         self.judge_fronts(now);
         self.judge_runs(now);
         self.judge_handlers(now);
+        self.judge_preparations(now);
     }
 }

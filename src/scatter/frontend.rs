@@ -6,26 +6,26 @@
 //! front-end therefore holds at most `parallel` windows for a request.
 
 mod assigning;
+mod cases;
 mod linking;
 mod results;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::sync::Arc;
 
-use serde_json::{Value as Json, json};
 use slab::Slab;
 
+use self::cases::{Case, Preparing};
+pub use self::cases::{Outcome, Stored};
 pub use super::job::Failure;
 use super::job::{Chunk, Job, Path};
 use super::link::{Identity, Link};
 use super::scheduler::{Policy, Scheduler};
-use super::usecase::UseCase;
 use crate::ids::{ConnId, LinkId};
-use crate::limits::{JOBS_MAX, SCATTER_STEP_MS, USECASES_MAX};
+use crate::limits::{JOBS_MAX, SCATTER_STEP_MS};
 use crate::random::Random;
 use crate::time::{Now, Tick};
 use crate::wire::frame::Kind;
-use crate::wire::frame::task::{Edition, Prepare, Register, write_of_run};
+use crate::wire::frame::task::{Register, write_of_run};
 use crate::wire::gzip::Member;
 
 /// Who a front-end is.
@@ -98,12 +98,6 @@ struct Entry {
     is_woken: bool,
 }
 
-#[derive(Debug)]
-struct Case {
-    case: Arc<UseCase>,
-    version: u64,
-}
-
 /// What a client is to be sent next.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Pulled {
@@ -117,20 +111,14 @@ pub enum Pulled {
     Failed(Failure),
 }
 
-/// What became of a definition.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Put {
-    /// There was none of that name.
-    Created,
-    /// It takes the place of another.
-    Replaced,
-}
-
 /// A node's front-end.
 #[derive(Debug)]
 pub struct Frontend {
     setup: Setup,
     cases: BTreeMap<String, Case>,
+    /// Definitions that back-ends make themselves ready for, by name.
+    preparing: BTreeMap<String, Preparing>,
+    outcomes: VecDeque<Outcome>,
     versions: u64,
     backends: Slab<Backend>,
     jobs: Slab<Entry>,
@@ -148,8 +136,6 @@ pub struct Frontend {
     pub retries: u64,
 }
 
-// -- Use cases --------------------------------------------------------------------------
-
 impl Frontend {
     /// A front-end without use cases and back-ends.
     pub fn new(setup: Setup, now: Now) -> Frontend {
@@ -158,6 +144,8 @@ impl Frontend {
             random: Random::new(setup.seed ^ 1),
             setup,
             cases: BTreeMap::new(),
+            preparing: BTreeMap::new(),
+            outcomes: VecDeque::new(),
             versions: 0,
             backends: Slab::new(),
             jobs: Slab::new(),
@@ -169,139 +157,6 @@ impl Frontend {
             next_ping: now.tick,
             next_step: now.tick,
             retries: 0,
-        }
-    }
-
-    /// Takes a definition, or says why not. With `checked` some back-end must have its program.
-    pub fn put(&mut self, json: &Json, checked: bool, now: Now) -> Result<Put, Failure> {
-        let case = UseCase::parse(json).map_err(|why| Failure::new(400, why))?;
-        if let Some(other) = self.cases.values().find(|other| other.case.url == case.url)
-            && other.case.name != case.name
-        {
-            return Err(Failure::new(
-                409,
-                format!("{:?} is the use case {:?}'s.", case.url, other.case.name),
-            ));
-        }
-        if checked {
-            self.check_program(&case.program)?;
-        }
-        if self.cases.len() >= USECASES_MAX && !self.cases.contains_key(&case.name) {
-            return Err(Failure::new(503, format!("There are {USECASES_MAX} use cases already.")));
-        }
-        self.versions += 1;
-        let (name, version) = (case.name.clone(), self.versions);
-        let old = self.cases.insert(name.clone(), Case { case: Arc::new(case), version });
-        let ids: Vec<LinkId> = self.backend_ids().collect();
-        ids.into_iter().for_each(|id| self.prepare(id, &name));
-        if let Some(old) = &old {
-            self.drop_edition_if_unused(&name, old.version);
-        }
-        self.assign(now);
-        Ok(if old.is_some() { Put::Replaced } else { Put::Created })
-    }
-
-    /// An unknown program is refused when the use case is put, not when it is called.
-    fn check_program(&self, program: &str) -> Result<(), Failure> {
-        let mut known: Vec<&str> =
-            self.registers().flat_map(|one| &one.programs).map(String::as_str).collect();
-        known.sort_unstable();
-        known.dedup();
-        match (known.contains(&program), self.registers().next()) {
-            (true, _) => Ok(()),
-            (false, None) => Err(Failure::new(
-                503,
-                "No back-end is connected that could tell whether it has this program.",
-            )),
-            (false, Some(_)) => Err(Failure::new(
-                400,
-                format!("No back-end has a program {program:?}; there are: {}.", known.join(", ")),
-            )),
-        }
-    }
-
-    fn registers(&self) -> impl Iterator<Item = &Register> {
-        self.backends.iter().filter_map(|(_, backend)| backend.register.as_ref())
-    }
-
-    /// Takes a use case away; requests under way go on. Tells whether there was one.
-    pub fn remove(&mut self, name: &str) -> bool {
-        let Some(case) = self.cases.remove(name) else { return false };
-        self.drop_edition_if_unused(name, case.version);
-        true
-    }
-
-    /// A use case's definition and version.
-    pub fn get(&self, name: &str) -> Option<(&UseCase, u64)> {
-        self.cases.get(name).map(|case| (&*case.case, case.version))
-    }
-
-    /// The names of all.
-    pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.cases.keys().map(String::as_str)
-    }
-
-    /// Whether something is called at this path.
-    pub fn has_url(&self, path: &str) -> bool {
-        self.cases.values().any(|case| case.case.url == path)
-    }
-
-    /// What an operator is shown: use cases, back-ends, requests under way.
-    pub fn view(&self) -> Json {
-        let cases = self.cases.values().map(|case| {
-            let under_way =
-                self.jobs.iter().filter(|(_, entry)| entry.job.case.name == case.case.name).count();
-            json!({"name": case.case.name, "url": case.case.url, "version": case.version,
-                   "program": case.case.program, "requests": under_way})
-        });
-        let backends = self.backends.iter().filter_map(|(_, backend)| {
-            let (node, register) = (backend.link.peer()?, backend.register.as_ref()?);
-            Some(
-                json!({"name": node.as_str(), "address": backend.address.to_string(), "slots": register.slots,
-                        "running": backend.runs.len(), "load": register.load, "draining": register.draining,
-                        "programs": register.programs}),
-            )
-        });
-        json!({"usecases": cases.collect::<Vec<_>>(), "backends": backends.collect::<Vec<_>>(),
-               "scheduler": self.policy().name(), "requests": self.jobs.len(), "retries": self.retries})
-    }
-
-    /// The policy by which back-ends are chosen from now on.
-    pub fn set_policy(&mut self, policy: Policy) {
-        self.scheduler.policy = policy;
-    }
-
-    /// The policy.
-    pub fn policy(&self) -> Policy {
-        self.scheduler.policy
-    }
-
-    fn prepare(&mut self, id: LinkId, name: &str) {
-        let Some(case) = self.cases.get(name) else { return };
-        let edition = Edition { usecase: name.to_owned(), version: case.version };
-        let prepare =
-            Prepare { edition, program: case.case.program.clone(), processes: case.case.processes as u32 };
-        let Some(backend) = self.backends.get_mut(id.index as usize) else { return };
-        if backend.register.as_ref().is_some_and(|register| register.programs.contains(&prepare.program)) {
-            prepare.write(&mut backend.link.out);
-            self.list(id);
-        }
-    }
-
-    /// Tells the back-ends that a version is called no more.
-    fn drop_edition_if_unused(&mut self, name: &str, version: u64) {
-        let is_called = self.cases.get(name).is_some_and(|case| case.version == version)
-            || self.jobs.iter().any(|(_, entry)| entry.job.version == version);
-        if is_called {
-            return;
-        }
-        let edition = Edition { usecase: name.to_owned(), version };
-        let ids: Vec<LinkId> = self.backend_ids().collect();
-        for id in ids {
-            if let Some(backend) = self.backend(id) {
-                edition.write(Kind::DROP, &mut backend.link.out);
-            }
-            self.list(id);
         }
     }
 

@@ -12,7 +12,7 @@ use serde_json::{Value as Json, json};
 
 use super::Identity;
 use super::backend::{Action, Backend, HandlerId, Setup as BackendSetup};
-use super::frontend::{Failure, Frontend, JobId, Pulled, Setup};
+use super::frontend::{Failure, Frontend, JobId, Pulled, Setup, Stored};
 use super::scheduler::Policy;
 use crate::ids::{ConnId, LinkId, Origin};
 use crate::limits::{CHUNK_BYTES_MAX, WINDOW_BYTES};
@@ -139,7 +139,7 @@ impl World {
             identity: identity(&format!("back-{}", self.born), u64::from(self.born), KEY),
             join: vec![SocketAddr::from(([127, 0, 0, 1], 1))],
             slots,
-            programs: vec!["numbers".into()],
+            programs: vec!["numbers".into(), "stillborn".into()],
             seed: self.random.next_u64(),
         };
         let host = Host {
@@ -153,7 +153,18 @@ impl World {
     }
 
     fn put(&mut self, run: Json, unit: i64) {
-        self.front.put(&definition(run, unit), true, self.now).unwrap();
+        self.put_json(&definition(run, unit)).unwrap();
+    }
+
+    /// Puts a definition, and waits until it is in its place or refused.
+    fn put_json(&mut self, json: &Json) -> Result<Stored, Failure> {
+        self.front.put(json, ConnId { index: 9_999, generation: 1 }, self.now)?;
+        let mut outcome = None;
+        self.run_until("back-ends to be ready", |world| {
+            outcome = world.front.poll_outcome();
+            outcome.is_some()
+        });
+        outcome.expect("it has come").result
     }
 
     fn start(&mut self, from: i64, to: i64, gzip: bool) -> Result<usize, Failure> {
@@ -294,8 +305,8 @@ impl Host {
         while let Some(action) = self.backend.poll_action() {
             match action {
                 Action::Start(id, name) => {
-                    assert_eq!(name, "numbers");
-                    self.processes.insert(id, Process::default());
+                    let terminated = name == "stillborn";
+                    self.processes.insert(id, Process { terminated, ..Process::default() });
                 }
                 Action::Write(id, line) => {
                     let json: Json = serde_json::from_slice(&line).expect("a line of JSON");

@@ -14,7 +14,7 @@ use super::output::JSON;
 use crate::error::{Refusal, Refused};
 use crate::ids::LinkId;
 use crate::limits::CHUNK_BYTES_MAX;
-use crate::scatter::frontend::{Failure, Frontend, JobId, Pulled, Put, Setup};
+use crate::scatter::frontend::{Failure, Frontend, JobId, Outcome, Pulled, Setup, Stored};
 use crate::time::{Now, Tick};
 use crate::wire::http::request::{Method, RequestHead, Version};
 use crate::wire::http::response::Head;
@@ -42,7 +42,7 @@ impl Shard {
     /// Takes a use case that the operator has written down.
     pub fn load_usecase(&mut self, json: &Json, now: Now) -> Result<(), String> {
         let Some(frontend) = &mut self.scatter else { return Ok(()) };
-        frontend.put(json, false, now).map(drop).map_err(|failure| failure.reason)
+        frontend.load(json, now).map(drop).map_err(|failure| failure.reason)
     }
 
     /// Whether a use case is called at this path.
@@ -190,6 +190,7 @@ impl Shard {
         body: &[u8],
         now: Now,
     ) -> Result<(), Refused> {
+        let owner = self.id(index);
         let Some(frontend) = &mut self.scatter else { return Err(no_frontend()) };
         match head.method {
             Method::Put => {
@@ -199,13 +200,11 @@ impl Shard {
                     let why = format!("\"name\" must be {name:?}, as in the path.");
                     return Err(Refused::because(Refusal::JsonShape, why));
                 }
-                let status = match frontend.put(&json, true, now).map_err(refused)? {
-                    Put::Created => 201,
-                    Put::Replaced => 200,
-                };
-                let version = frontend.get(name).map_or(0, |(_, version)| version);
-                let text = json!({"name": name, "version": version}).to_string() + "\n";
-                self.reply_body(index, status, JSON, text.as_bytes(), now);
+                frontend.put(&json, owner, now).map_err(refused)?;
+                // As a publisher waits for other nodes, so this one for back-ends; how long is the front-end's to say.
+                self.timers.clear(&mut self.connections, index);
+                self.slot_mut(index).state = State::Acking;
+                self.answer_outcomes(now);
             }
             Method::Delete if frontend.remove(name) => self.reply_empty(index, &[], now),
             Method::Delete => return Err(unknown(name)),
@@ -216,6 +215,26 @@ impl Shard {
             }
         }
         Ok(())
+    }
+
+    /// Tells those who have put a definition what became of it.
+    fn answer_outcomes(&mut self, now: Now) {
+        while let Some(Outcome { owner, result }) =
+            self.scatter.as_mut().and_then(|front| front.poll_outcome())
+        {
+            let Some(index) = self.find(owner).filter(|index| self.slot(*index).state == State::Acking)
+            else {
+                continue;
+            };
+            match result {
+                Ok(Stored { name, version, is_new }) => {
+                    let text = json!({"name": name, "version": version}).to_string() + "\n";
+                    self.reply_body(index, if is_new { 201 } else { 200 }, JSON, text.as_bytes(), now);
+                }
+                Err(failure) => self.refuse(index, &refused(failure), now),
+            }
+            self.end_waiting(index, now);
+        }
     }
 
     pub(super) fn execute_usecases(&mut self, index: u32, now: Now) -> Result<(), Refused> {
@@ -236,7 +255,7 @@ impl Shard {
     pub fn handle_backend_input(&mut self, link: LinkId, input: &[u8], now: Now) {
         if let Some(frontend) = &mut self.scatter {
             frontend.handle_input(link, input, now);
-            self.stream_woken(now);
+            self.tell_clients(now);
         }
     }
 
@@ -244,7 +263,7 @@ impl Shard {
     pub fn handle_backend_down(&mut self, link: LinkId, now: Now) {
         if let Some(frontend) = &mut self.scatter {
             frontend.handle_down(link, now);
-            self.stream_woken(now);
+            self.tell_clients(now);
         }
     }
 
@@ -270,6 +289,11 @@ impl Shard {
         self.scatter.as_mut()?.poll_closed()
     }
 
+    fn tell_clients(&mut self, now: Now) {
+        self.answer_outcomes(now);
+        self.stream_woken(now);
+    }
+
     pub(super) fn scatter_deadline(&self) -> Option<Tick> {
         self.scatter.as_ref()?.next_deadline()
     }
@@ -277,7 +301,7 @@ impl Shard {
     pub(super) fn handle_scatter_time(&mut self, now: Now) {
         if let Some(frontend) = &mut self.scatter {
             frontend.handle_time(now);
-            self.stream_woken(now);
+            self.tell_clients(now);
         }
     }
 }

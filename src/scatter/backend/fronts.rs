@@ -126,7 +126,7 @@ impl Backend {
                 parse_of_run(frame.meta).map(|(run, bytes)| self.take_credit((at, run), bytes, now))
             }
             Kind::CANCEL => parse_of_run(frame.meta).map(|(run, _)| self.cancel((at, run), now)),
-            Kind::PREPARE => Prepare::parse(frame.meta).map(|prepare| self.prepare(at, prepare)),
+            Kind::PREPARE => Prepare::parse(frame.meta).map(|prepare| self.prepare(at, prepare, now)),
             Kind::DROP => Edition::parse(frame.meta).map(|edition| self.drop_edition(at, &edition, now)),
             Kind::BYE => {
                 let reason = Bye::parse(frame.meta).map_or(String::new(), |bye| bye.reason);

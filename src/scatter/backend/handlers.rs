@@ -6,10 +6,11 @@
 //! ```
 
 use super::{Action, Backend, HandlerId, RunKey};
-use crate::limits::{HANDLER_CANCEL_MS, HANDLER_CLOSE_MS, HANDLER_TERM_MS, HANDLERS_MAX};
+use crate::limits::{
+    HANDLER_CANCEL_MS, HANDLER_CLOSE_MS, HANDLER_SETTLE_MS, HANDLER_TERM_MS, HANDLERS_MAX, USECASES_MAX,
+};
 use crate::time::{Now, Tick};
-use crate::wire::frame::Kind;
-use crate::wire::frame::task::{Edition, Fault, Prepare};
+use crate::wire::frame::task::{Edition, Fault, Prepare, Prepared};
 
 /// What a handler is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +40,19 @@ pub(super) struct Handler {
     keep: usize,
     /// Its version is called no more.
     dropped: bool,
+    /// It has said that it is ready, or anything else.
+    pub ready: bool,
+}
+
+/// A use case whose handlers are beginning.
+#[derive(Debug)]
+pub(super) struct Preparation {
+    at: usize,
+    edition: Edition,
+    /// Those that have not said that they are ready.
+    handlers: Vec<HandlerId>,
+    /// When they are thought to be.
+    pub until: Tick,
 }
 
 impl Handler {
@@ -76,6 +90,7 @@ impl Backend {
             paused: false,
             keep,
             dropped: false,
+            ready: false,
         }) as u32;
         let id = HandlerId { index, generation };
         self.actions.push_back(Action::Start(id, program.to_owned()));
@@ -96,23 +111,63 @@ impl Backend {
         idle.unwrap_or_else(|| self.start_handler(owner, program, keep))
     }
 
-    pub(super) fn prepare(&mut self, at: usize, prepare: Prepare) {
+    /// Starts a use case's handlers; its front-end is told when they are ready.
+    pub(super) fn prepare(&mut self, at: usize, prepare: Prepare, now: Now) {
         let Prepare { edition, program, processes } = prepare;
+        if !self.setup.programs.contains(&program) {
+            return self.tell_prepared(at, edition, Some(format!("there is no program {program:?} here")));
+        }
         let keep = processes as usize;
-        let known = self.setup.programs.contains(&program);
-        let owner = (at, edition);
+        let owner = (at, edition.clone());
         let there = self.handler_ids(&owner).len();
-        if known {
-            for _ in there..keep.min(self.setup.slots as usize) {
-                if self.handlers.len() < HANDLERS_MAX {
-                    self.start_handler(owner.clone(), &program, keep);
-                }
+        for _ in there..keep.min(self.setup.slots as usize) {
+            if self.handlers.len() < HANDLERS_MAX {
+                self.start_handler(owner.clone(), &program, keep);
             }
         }
-        if let Some(out) = self.out(at)
-            && known
-        {
-            owner.1.write(Kind::PREPARED, out);
+        if self.preparations.len() >= USECASES_MAX {
+            return self.tell_prepared(at, edition, None);
+        }
+        let handlers = self.handler_ids(&owner);
+        let until = now.tick.plus_ms(HANDLER_SETTLE_MS);
+        self.preparations.push(Preparation { at, edition, handlers, until });
+        self.judge_preparations(now);
+    }
+
+    fn tell_prepared(&mut self, at: usize, edition: Edition, refused: Option<String>) {
+        if let Some(out) = self.out(at) {
+            Prepared { edition, refused }.write(out);
+        }
+    }
+
+    /// Tells of use cases whose handlers have all said that they are ready, or have lived for a while.
+    pub(super) fn judge_preparations(&mut self, now: Now) {
+        let handlers = &self.handlers;
+        let begins = |id: &HandlerId| handlers.get(id.index as usize).is_some_and(|handler| !handler.ready);
+        let mut over = Vec::new();
+        self.preparations.retain_mut(|one| {
+            one.handlers.retain(begins);
+            let is_over = one.handlers.is_empty() || now.tick >= one.until;
+            if is_over {
+                over.push((one.at, one.edition.clone()));
+            }
+            !is_over
+        });
+        over.into_iter().for_each(|(at, edition)| self.tell_prepared(at, edition, None));
+    }
+
+    /// A handler has ended before it was ready: its use case cannot be run here.
+    fn fail_preparations(&mut self, id: HandlerId, why: &str) {
+        let mut over = Vec::new();
+        self.preparations.retain(|one| {
+            let is_its = one.handlers.contains(&id);
+            if is_its {
+                over.push((one.at, one.edition.clone()));
+            }
+            !is_its
+        });
+        for (at, edition) in over {
+            self.tell_prepared(at, edition, Some(format!("its program ended at once: {why}")));
         }
     }
 
@@ -175,6 +230,7 @@ impl Backend {
         let Some(handler) = self.handler(id) else { return };
         let state = handler.state;
         self.handlers.remove(id.index as usize);
+        self.fail_preparations(id, why);
         if let State::Busy(key) = state {
             self.fail_run(key, Fault::Handler, &format!("the handler ended before its sub-task: {why}"));
         } else if state == State::Idle {

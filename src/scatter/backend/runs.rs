@@ -168,7 +168,12 @@ impl Backend {
             return self.misbehaves(id, "a control line is not understood", now);
         };
         match what.as_str() {
-            "ready" => {}
+            "ready" => {
+                if let Some(handler) = self.handler(id) {
+                    handler.ready = true;
+                }
+                self.judge_preparations(now);
+            }
             "end" => self.handle_end(id, content, now),
             "error" => self.handle_error(id, content, now),
             "progress" => {

@@ -10,7 +10,7 @@ use crate::limits::{
 use crate::scatter::link::Came;
 use crate::time::{Now, Tick};
 use crate::wire::frame::handshake::Role;
-use crate::wire::frame::task::Register;
+use crate::wire::frame::task::{Prepared, Register};
 use crate::wire::frame::{Frame, Kind, encode};
 
 impl Frontend {
@@ -92,6 +92,10 @@ impl Frontend {
                 Ok(register) => self.register(id, register, now),
                 Err(why) => self.end(id, &why.to_string(), now),
             },
+            Kind::PREPARED => match Prepared::parse(frame.meta) {
+                Ok(prepared) => self.handle_prepared(id, prepared, now),
+                Err(why) => self.end(id, &why.to_string(), now),
+            },
             Kind::BYE => self.close(id, now),
             _ => {
                 if let Err(why) = self.handle_result(id, frame, now) {
@@ -105,8 +109,7 @@ impl Frontend {
         let Some(backend) = self.backend(id) else { return };
         let known = backend.register.replace(register.clone());
         if known.is_none_or(|known| known.programs != register.programs) {
-            let named: Vec<String> = self.names().map(str::to_owned).collect();
-            named.iter().for_each(|name| self.prepare(id, name));
+            self.prepare_all(id);
         }
         self.assign(now);
     }
@@ -144,6 +147,7 @@ impl Frontend {
     }
 
     fn lose_runs(&mut self, id: LinkId, now: Now) {
+        self.forget_preparing(id, now);
         let Some(backend) = self.backend(id) else { return };
         let runs = std::mem::take(&mut backend.runs);
         for (run, running) in runs {
@@ -196,7 +200,8 @@ impl Frontend {
 
     /// When [`Frontend::handle_time`] is wanted; never while there is nobody and nothing.
     pub fn next_deadline(&self) -> Option<Tick> {
-        if self.backends.is_empty() && self.jobs.is_empty() { None } else { Some(self.next_step) }
+        let rests = self.backends.is_empty() && self.jobs.is_empty() && self.preparing.is_empty();
+        (!rests).then_some(self.next_step)
     }
 
     /// Sees to what is late.
@@ -225,6 +230,7 @@ impl Frontend {
                 self.list(id);
             }
         }
+        self.judge_preparing(now);
         self.judge_jobs(now);
         self.assign(now);
     }

@@ -1,6 +1,7 @@
 //! Back-ends that die, handlers that misbehave, clients that leave.
 
 use super::*;
+use crate::limits::HANDLER_SETTLE_MS;
 
 fn status(world: &World, client: usize) -> u16 {
     match &world.clients[client].result {
@@ -206,13 +207,60 @@ fn an_unknown_program_is_refused_when_the_use_case_is_put() {
     let mut world = World::new(2, 1, numbers);
     let mut json = definition(json!({}), 10);
     json["handler"]["program"] = json!("sh");
-    let refused = world.front.put(&json, true, world.now).unwrap_err();
+    let refused = world.put_json(&json).unwrap_err();
     assert_eq!(
         (refused.status, &*refused.reason),
-        (400, "No back-end has a program \"sh\"; there are: numbers.")
+        (400, "No back-end has a program \"sh\"; there are: numbers, stillborn.")
     );
     world.kill(1);
-    assert_eq!(world.front.put(&json, true, world.now).unwrap_err().status, 503);
+    assert_eq!(world.put_json(&json).unwrap_err().status, 503);
+}
+
+/// A version that cannot be run does not take the place of one that can.
+#[test]
+fn what_cannot_be_prepared_changes_nothing() {
+    let mut world = World::new(4, 2, numbers);
+    world.put(json!({}), 10);
+    let mut json = definition(json!({}), 20);
+    json["handler"]["program"] = json!("stillborn");
+    let refused = world.put_json(&json).unwrap_err();
+    assert_eq!(refused.status, 502);
+    assert!(refused.reason.contains("its program ended at once: exit status: 1"), "{refused:?}");
+    assert_eq!(world.front.get("numbers").map(|(_, version)| version), Some(1));
+    let client = world.start(0, 100, false).unwrap();
+    world.finish();
+    assert!(world.clients[client].body == expected(0, 100));
+    world.check_rest();
+}
+
+/// While back-ends make themselves ready the path leads to the version before, and nobody else may put another.
+#[test]
+fn a_version_takes_its_place_when_back_ends_are_ready() {
+    let mut world = World::new(4, 2, numbers);
+    world.put(json!({}), 10);
+    let owner = ConnId { index: 7, generation: 1 };
+    let begun = world.now.tick;
+    world.front.put(&definition(json!({}), 20), owner, world.now).unwrap();
+    let again = world.front.put(&definition(json!({}), 30), owner, world.now).unwrap_err();
+    assert_eq!(again.status, 409);
+    let mut other = definition(json!({}), 10);
+    other["name"] = json!("others");
+    assert_eq!(world.front.put(&other, owner, world.now).unwrap_err().status, 409, "its path is taken");
+    let version = |world: &World| world.front.get("numbers").map(|(_, version)| version);
+    assert_eq!(version(&world), Some(1));
+    world.run_until("one to be lost", |world| world.now.tick.since_ms(begun) > 20);
+    world.kill(1);
+    assert_eq!(version(&world), Some(1), "the other's handlers were not ready yet");
+    world.run_until("the new version", |world| version(world) == Some(2));
+    let stored = Stored { name: "numbers".into(), version: 2, is_new: false };
+    assert_eq!(world.front.poll_outcome().map(|outcome| outcome.result), Some(Ok(stored)));
+    assert!(world.now.tick.since_ms(begun) >= HANDLER_SETTLE_MS);
+    // Nobody is left who could: nothing changes.
+    world.front.put(&definition(json!({}), 30), owner, world.now).unwrap();
+    world.kill(2);
+    let outcome = world.front.poll_outcome().expect("it is told at once");
+    assert_eq!(outcome.result.unwrap_err().status, 504);
+    assert_eq!(version(&world), Some(2));
 }
 
 /// Replaced while requests are under way: each is answered by the version that it began with.

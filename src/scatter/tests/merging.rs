@@ -108,7 +108,7 @@ fn what_is_spawned_comes_where_it_belongs() {
         let mut world = World::new(seed, 3, halving);
         let mut json = definition(json!({"parallel": 4}), 1);
         json["split"] = json!({"kind": "handler"});
-        world.front.put(&json, true, world.now).unwrap();
+        world.put_json(&json).unwrap();
         let client = world.start(0, 500, false).unwrap();
         world.finish();
         assert_eq!(world.clients[client].result, Some(Ok(())));

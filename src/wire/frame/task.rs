@@ -4,7 +4,7 @@
 //! back-end                                   front-end
 //!    ── REGISTER name, slots, programs, load ──▶        again every few seconds, and when something changed
 //!    ◀── PREPARE use case, version, program ──
-//!    ── PREPARED ──▶
+//!    ── PREPARED ──▶                                   or why not
 //!    ◀── RUN run, skip, credit + the handler's line ──
 //!    ── DATA records, checksum + bytes ──▶              while there is credit
 //!    ◀── CREDIT bytes ──
@@ -72,14 +72,14 @@ impl Edition {
         Ok(Edition { usecase: members.text("usecase")?, version: number(members, "version")? })
     }
 
-    /// Reads the meta of a DROP or PREPARED.
+    /// Reads the meta of a DROP.
     pub fn parse(meta: &[u8]) -> Result<Edition, NotUnderstood> {
         Edition::of(&Members::parse(meta)?)
     }
 
-    /// Appends a DROP or PREPARED.
-    pub fn write(&self, kind: Kind, out: &mut Vec<u8>) {
-        put(kind, &json!({"usecase": self.usecase, "version": self.version}), &[], out);
+    /// Appends a DROP.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        put(Kind::DROP, &json!({"usecase": self.usecase, "version": self.version}), &[], out);
     }
 }
 
@@ -111,6 +111,35 @@ impl Prepare {
         let meta =
             json!({"usecase": usecase, "version": version, "program": program, "processes": processes});
         put(Kind::PREPARE, &meta, &[], out);
+    }
+}
+
+/// Whether a back-end is ready for a use case: its processes have begun.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Prepared {
+    /// Which, and which version of it.
+    pub edition: Edition,
+    /// Why it is not, for a person.
+    pub refused: Option<String>,
+}
+
+impl Prepared {
+    /// Reads the meta.
+    pub fn parse(meta: &[u8]) -> Result<Prepared, NotUnderstood> {
+        let members = Members::parse(meta)?;
+        let refused = if members.has("refused") { Some(members.text("refused")?) } else { None };
+        let refused = refused.map(|why| cut(&why, FAIL_REASON_BYTES_MAX).to_owned());
+        Ok(Prepared { edition: Edition::of(&members)?, refused })
+    }
+
+    /// Appends the frame.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        let Prepared { edition: Edition { usecase, version }, refused } = self;
+        let mut meta = json!({"usecase": usecase, "version": version});
+        if let Some(why) = refused {
+            meta["refused"] = json!(why);
+        }
+        put(Kind::PREPARED, &meta, &[], out);
     }
 }
 
@@ -337,7 +366,10 @@ mod tests {
         let register =
             Register { slots: 4, programs: vec!["a".into(), "b\"".into()], load: 250, draining: true };
         round_trip(&register, Register::write, Register::parse);
-        round_trip(&edition, |edition, out| edition.write(Kind::DROP, out), Edition::parse);
+        round_trip(&edition, Edition::write, Edition::parse);
+        for refused in [None, Some("it cannot be started".to_owned())] {
+            round_trip(&Prepared { edition: edition.clone(), refused }, Prepared::write, Prepared::parse);
+        }
         let prepare = Prepare { edition: edition.clone(), program: "p".into(), processes: 2 };
         round_trip(&prepare, Prepare::write, Prepare::parse);
         let skip = Delivered { records: 1, bytes: 1 << 40, crc32: u32::MAX, spawned: 2 };

@@ -17,6 +17,8 @@ def primes(begin, end):
 
 def main():
     with os.fdopen(3, "w") as records:
+        records.write('\x1e{"ready":{}}\n')
+        records.flush()
         for line in sys.stdin:
             run = json.loads(line).get("run")
             if run is None:
