@@ -232,7 +232,7 @@ pub static TABLE: &[Row] = &[
     Row {
         name: "usecases",
         default: "",
-        help: "directory of use cases, a JSON file each, to begin with",
+        help: "directory of use cases, a JSON or TOML file each, to begin with",
         field: Field::Path(|c| &mut c.usecases),
     },
     Row {

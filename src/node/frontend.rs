@@ -14,6 +14,7 @@ use crate::reactor::Reactor;
 use crate::scatter::Identity;
 use crate::scatter::frontend::Setup;
 use crate::scatter::scheduler::Policy;
+use crate::scatter::usecase::json_of_toml;
 use crate::shard::Shard;
 use crate::time::{Clock, Now};
 
@@ -60,14 +61,17 @@ fn load(shard: &mut Shard, directory: &Path, now: Now) -> Result<(), StartError>
     let wrong = |path: &Path, why: &str| StartError::Config(format!("{}: {why}", path.display()));
     let entries = std::fs::read_dir(directory).map_err(|why| wrong(directory, &why.to_string()))?;
     let mut paths: Vec<_> = entries.filter_map(|entry| entry.ok().map(|entry| entry.path())).collect();
-    paths.retain(|path| path.extension().is_some_and(|extension| extension == "json"));
+    paths.retain(|path| path.extension().is_some_and(|extension| extension == "json" || extension == "toml"));
     paths.sort();
     if paths.is_empty() {
-        warn!("{}: there is no use case in it (*.json)", directory.display());
+        warn!("{}: there is no use case in it (*.json, *.toml)", directory.display());
     }
     for path in paths {
         let text = read_file(&path).map_err(|why| wrong(&path, &why.to_string()))?;
-        let json = serde_json::from_str(&text).map_err(|why| wrong(&path, &why.to_string()))?;
+        let json = match path.extension().is_some_and(|extension| extension == "toml") {
+            true => json_of_toml(&text).map_err(|why| wrong(&path, &why))?,
+            false => serde_json::from_str(&text).map_err(|why| wrong(&path, &why.to_string()))?,
+        };
         shard.load_usecase(&json, now).map_err(|why| wrong(&path, &why))?;
         info!("use case {} loaded", path.display());
     }

@@ -158,6 +158,33 @@ impl UseCase {
     }
 }
 
+/// A definition in TOML as the same one in JSON.
+pub fn json_of_toml(text: &str) -> Result<Json, String> {
+    let table: toml::Table = toml::from_str(text).map_err(|why| {
+        let line = why
+            .span()
+            .and_then(|span| text.get(..span.start))
+            .map_or(1, |before| before.lines().count().max(1));
+        format!("line {line}: {}", why.message())
+    })?;
+    Ok(Json::Object(table.into_iter().map(|(name, value)| (name, json_of(value))).collect()))
+}
+
+fn json_of(value: toml::Value) -> Json {
+    match value {
+        toml::Value::String(text) => Json::String(text),
+        toml::Value::Integer(number) => number.into(),
+        toml::Value::Float(number) => number.into(),
+        toml::Value::Boolean(flag) => flag.into(),
+        // A date may stand without quotes.
+        toml::Value::Datetime(date) => Json::String(date.to_string()),
+        toml::Value::Array(items) => items.into_iter().map(json_of).collect(),
+        toml::Value::Table(table) => {
+            Json::Object(table.into_iter().map(|(name, value)| (name, json_of(value))).collect())
+        }
+    }
+}
+
 /// A path that none of the node's own is.
 fn check_url(url: &str) -> Result<String, String> {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'_' | b'-' | b'.' | b'~');

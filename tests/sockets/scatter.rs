@@ -155,9 +155,13 @@ fn other_people_s_clients_read_what_is_stitched() {
 
 #[test]
 fn a_handler_in_another_language() {
-    let node = front_end();
+    let usecases = examples().join("usecases");
+    let flags = ["--worker-listen", "127.0.0.1:0", "--shards", "1", "--usecases", usecases.to_str().unwrap()];
+    let node = Launch::new(&flags).start();
+    let names: Vec<Value> =
+        view(&node)["usecases"].as_array().unwrap().iter().map(|case| case["name"].clone()).collect();
+    assert_eq!(names, ["primes", "words"], "from JSON and from TOML");
     let _worker = back_end(&node, &examples().join("programs"), 2);
-    assert_eq!(put(&node, &example("words.json")).0, 201);
     let answer = node.subscriber().get("/v1/words?text=To+be+or+not+to+be,that+is+the+question");
     let expected = "{\"word\":\"be\",\"count\":2}\n{\"word\":\"not\",\"count\":1}\n{\"word\":\"or\",\"count\":1}\n\
                     {\"word\":\"to\",\"count\":2}\n{\"word\":\"is\",\"count\":1}\n{\"word\":\"question\",\"count\":1}\n\

@@ -68,3 +68,30 @@ fn a_wrong_definition_is_told_why() {
     assert_eq!(UseCase::parse(&more).map(drop), Err("\"nme\" is not known".to_owned()));
     assert_eq!(UseCase::parse(&json!([])).map(drop), Err("a use case is an object".to_owned()));
 }
+
+#[test]
+fn a_definition_may_be_toml() {
+    let toml = r#"
+        name = "clouds"
+        url = "/v1/clouds"
+        [params]
+        from = { type = "date", default = 2003-07-01 }
+        to = { type = "date", required = true }
+        [split]
+        kind = "range"
+        over = ["from", "to"]
+        unit = "day"
+        [handler]
+        program = "clouds"
+    "#;
+    let json = json!({
+        "name": "clouds", "url": "/v1/clouds",
+        "params": {"from": {"type": "date", "default": "2003-07-01"}, "to": {"type": "date", "required": true}},
+        "split": {"kind": "range", "over": ["from", "to"], "unit": "day"},
+        "handler": {"program": "clouds"},
+    });
+    assert_eq!(json_of_toml(toml), Ok(json.clone()));
+    assert!(UseCase::parse(&json).is_ok());
+    let why = json_of_toml("name = \"a\"\nurl = \n").unwrap_err();
+    assert!(why.starts_with("line 2: "), "{why}");
+}
