@@ -39,5 +39,6 @@ pub mod reactor;
 // 8: threads, signals, the terminal's client and its commands.
 pub mod client;
 pub mod command;
+pub mod handler;
 pub mod node;
 pub mod resolve;

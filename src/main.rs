@@ -30,7 +30,7 @@ fn run() -> Result<(), StartError> {
                 log::LevelFilter::Info,
                 node::log::is_journal(variable("JOURNAL_STREAM").as_deref()),
             );
-            node::worker::run(options)
+            node::worker::run(options, Vec::new())
         }
         Command::Publish(options) => {
             with_terminal(|terminal| publish::run(&options, &mut io::stdin().lock(), terminal))

@@ -21,7 +21,7 @@ const PLACES: &[(&str, &[&str])] = &[
     ("UnixListener", &[]),
     ("UnixDatagram", &["node/", "reactor/handing"]),
     ("SystemTime", &["time.rs"]),
-    ("Instant", &["time.rs", "client/"]),
+    ("Instant", &["time.rs", "client/", "handler.rs"]),
     // The terminal's client pauses between its tries.
     ("thread::", &["node/", "main.rs"]),
     // What a signal handler may do cannot be checked by the compiler.

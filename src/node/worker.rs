@@ -1,20 +1,23 @@
 //! A back-end's process: its programs, its front-ends, its signals. Wiring and nothing else.
 
+use std::collections::BTreeMap;
 use std::fs;
+use std::io::{BufReader, ErrorKind};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use ::log::info;
+use ::log::{info, warn};
 
 use super::secrets::load_key;
 use super::signals::{Signal, Signals};
 use super::{random, run_error};
 use crate::error::StartError;
+use crate::handler::{self, UseCase};
 use crate::ids::{NodeId, Origin};
 use crate::limits::{BACKEND_REGISTER_MS, PROGRAMS_MAX, WORKER_DRAIN_MS};
 use crate::reactor::Verdict;
-use crate::reactor::worker::Worker;
+use crate::reactor::worker::{Programs, StartThread, Worker};
 use crate::resolve::resolve;
 use crate::scatter::Identity;
 use crate::scatter::backend::{Backend, Setup};
@@ -26,7 +29,7 @@ use crate::time::{Clock, Tick};
 pub struct Options {
     /// Front-ends, host:port.
     pub join: Vec<String>,
-    /// Where the programs stand that may be run.
+    /// Where the programs stand that may be run; empty for none but this one's own use cases.
     pub programs: PathBuf,
     /// Sub-tasks at once; 0 is as many as there are processors.
     pub slots: u32,
@@ -51,15 +54,20 @@ impl Default for Options {
     }
 }
 
-/// Runs a back-end until it is told to stop.
-pub fn run(options: Options) -> Result<(), StartError> {
+/// Runs a back-end until it is told to stop. Use cases of its own are run in threads, by the name of the program in
+/// their definitions.
+pub fn run(options: Options, own: Vec<Arc<dyn UseCase>>) -> Result<(), StartError> {
     let wrong = |text: String| StartError::Config(text);
     let mut join = Vec::new();
     for text in &options.join {
         let found = resolve(text).map_err(|error| wrong(format!("--join {text}: {error}")))?;
         join.extend(found.first());
     }
-    let programs = find_programs(&options.programs)?;
+    let threads = own.into_iter().map(start_thread).collect::<Result<BTreeMap<_, _>, _>>()?;
+    let mut programs: Vec<String> = threads.keys().cloned().collect();
+    if programs.is_empty() || !options.programs.as_os_str().is_empty() {
+        programs.extend(find_programs(&options.programs)?);
+    }
     let slots = if options.slots > 0 { options.slots } else { processors() };
     let name = options.name.unwrap_or_else(|| format!("worker-{}", std::process::id()));
     let node: NodeId = name.parse().map_err(|_| wrong(format!("--name {name:?} cannot serve as a name")))?;
@@ -75,11 +83,30 @@ pub fn run(options: Options) -> Result<(), StartError> {
         seed: random(),
     };
     let backend = Backend::new(setup, clock.now());
-    let mut worker = Worker::new(backend, clock, options.programs).map_err(run_error)?;
+    let found = Programs { directory: options.programs, threads };
+    let mut worker = Worker::new(backend, clock, found).map_err(run_error)?;
     worker.watch_orders(signals.stream().map_err(run_error)?).map_err(run_error)?;
     govern(&mut worker, signals).map_err(run_error)?;
     info!("stopped");
     Ok(())
+}
+
+/// What starts a use case of this program, by its program's name.
+fn start_thread(case: Arc<dyn UseCase>) -> Result<(String, StartThread), StartError> {
+    let spec = case.spec();
+    let name = spec.pointer("/handler/program").and_then(|name| name.as_str()).unwrap_or_default().to_owned();
+    check_name(&name).map_err(|why| StartError::Config(format!("\"program\" of a use case: {why}")))?;
+    let start = move |input: fs::File, mut records: fs::File| {
+        let case = case.clone();
+        let run = move || match handler::serve(&*case, BufReader::new(input), &mut records) {
+            // Nobody takes its records any more.
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => {}
+            Err(error) => warn!("a handler ends: {error}"),
+            Ok(()) => {}
+        };
+        std::thread::Builder::new().name("handler".to_owned()).spawn(run).map(drop)
+    };
+    Ok((name, Box::new(start)))
 }
 
 fn govern(worker: &mut Worker, mut signals: Signals) -> std::io::Result<()> {

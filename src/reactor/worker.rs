@@ -15,6 +15,7 @@ use mio::{Events, Interest, Poll, Token};
 use socket2::SockRef;
 
 use self::process::Process;
+pub use self::process::StartThread;
 use super::Verdict;
 use super::listen::watch_peer;
 use crate::limits::{EVENTS_PER_TICK, READS_PER_TICK, SCRATCH_BYTES};
@@ -35,14 +36,22 @@ struct Front {
     is_writable: bool,
 }
 
+/// What may be run, by name.
+#[derive(Default)]
+pub struct Programs {
+    /// Where programs stand.
+    pub directory: PathBuf,
+    /// Those that are part of this one.
+    pub threads: BTreeMap<String, StartThread>,
+}
+
 /// A back-end's loop.
 pub struct Worker {
     poll: Poll,
     backend: Backend,
     clock: Clock,
     now: Now,
-    /// Where the programs that may be run stand.
-    programs: PathBuf,
+    programs: Programs,
     fronts: BTreeMap<usize, Front>,
     processes: BTreeMap<HandlerId, Process>,
     /// Which handler's pipes a token's number stands for.
@@ -53,7 +62,7 @@ pub struct Worker {
 
 impl Worker {
     /// A loop around a back-end; `clock` is the one whose time it was made with.
-    pub fn new(backend: Backend, clock: Clock, programs: PathBuf) -> io::Result<Worker> {
+    pub fn new(backend: Backend, clock: Clock, programs: Programs) -> io::Result<Worker> {
         Ok(Worker {
             poll: Poll::new()?,
             backend,
@@ -283,16 +292,19 @@ impl Worker {
     }
 
     fn start(&mut self, id: HandlerId, program: &str) {
-        let path = self.programs.join(program);
-        let first_token = id.index as usize * PIPES;
-        match Process::start(&path, program, self.poll.registry(), first_token) {
+        let (registry, first_token) = (self.poll.registry(), id.index as usize * PIPES);
+        let started = match self.programs.threads.get(program) {
+            Some(start) => Process::start_thread(start, program, registry, first_token),
+            None => Process::start(&self.programs.directory.join(program), program, registry, first_token),
+        };
+        match started {
             Ok(process) => {
                 // The place's last owner has ended, or the back-end would not have given it away.
                 self.places.insert(id.index, id);
                 self.processes.insert(id, process);
             }
             Err(error) => {
-                log::warn!("{} cannot be started: {error}", path.display());
+                log::warn!("{program} cannot be started: {error}");
                 self.backend.handle_exit(id, &format!("it cannot be started: {error}"));
             }
         }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::node::{Launch, Node};
@@ -167,6 +168,40 @@ fn a_handler_in_another_language() {
                     {\"word\":\"to\",\"count\":2}\n{\"word\":\"is\",\"count\":1}\n{\"word\":\"question\",\"count\":1}\n\
                     {\"word\":\"that\",\"count\":1}\n{\"word\":\"the\",\"count\":1}\n";
     assert_eq!(String::from_utf8_lossy(&answer.body), expected);
+}
+
+/// A use case of the library's trait, in threads of a back-end and as a program.
+#[test]
+fn a_use_case_in_rust() {
+    let own = std::env::current_exe().unwrap();
+    let built = own.parent().and_then(Path::parent).unwrap().join("examples/sieve");
+    assert!(built.exists(), "please `cargo build --example sieve`");
+    let spec = bare_command(built.to_str().unwrap()).arg("--spec").output().unwrap().stdout;
+    let node = front_end();
+    let address = node.worker.unwrap().to_string();
+    let mut in_threads = Running::spawn(bare_command(built.to_str().unwrap()).args(["--join", &address]));
+    wait_for("the back-end to join", || (back_ends(&node) == 1).then_some(()));
+    assert_eq!(node.publisher().put("/usecases/sieve", &spec).status, 201);
+    let expected = String::from_utf8(primes(100_000)).unwrap().replace(' ', "").into_bytes();
+    let target = "/v1/sieve?from=0&to=100000";
+    let (ok, body) = curl(&node, target, &["--compressed"]);
+    assert!(ok && body == expected);
+    // Whoever leaves stops the threads; the next request finds others.
+    drop(
+        TcpStream::connect(node.public)
+            .unwrap()
+            .write_all(b"GET /v1/sieve?from=0&to=100000000 HTTP/1.1\r\nHost: a\r\n\r\n"),
+    );
+    wait_for("nothing to be under way", || (view(&node)["requests"] == 0).then_some(()));
+    assert!(curl(&node, target, &[]).1 == expected);
+    assert_eq!(node.subscriber().get("/v1/sieve?from=0").status, 400);
+    in_threads.signal(Signal::TERM);
+    assert_eq!(in_threads.end_within(Duration::from_secs(20)).status.code(), Some(0));
+
+    let dir = TempDir::new();
+    std::fs::copy(&built, dir.path().join("sieve")).unwrap();
+    let _as_program = back_end(&node, dir.path(), 2);
+    assert!(curl(&node, target, &["--compressed"]).1 == expected);
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! A handler's process and its pipes: lines to standard input, records from descriptor 3, and what it writes to
-//! standard output and error becomes log lines.
+//! standard output and error becomes log lines. Or a thread of this process, with pipes of the same kind.
 
 use std::collections::VecDeque;
+use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
@@ -22,16 +23,27 @@ const LOG_ERR: usize = 3;
 /// The descriptor that a handler writes its records to.
 const RECORDS_FD: i32 = 3;
 
+#[derive(Default)]
 struct Log {
     pipe: Option<Receiver>,
     is_readable: bool,
     line: Vec<u8>,
 }
 
+/// Starts a handler in a thread of this process: sub-tasks come at the one file, records go to the other.
+pub type StartThread = Box<dyn Fn(File, File) -> io::Result<()>>;
+
+/// What runs a handler.
+enum Body {
+    Child(Child),
+    /// A thread. It cannot be ended, only left alone: who writes to it or reads from it no more is told so by its pipes.
+    Thread,
+}
+
 /// A handler's process.
 pub(super) struct Process {
     name: String,
-    child: Child,
+    body: Body,
     records: Receiver,
     is_readable: bool,
     is_paused: bool,
@@ -39,8 +51,8 @@ pub(super) struct Process {
     /// Lines that the process has not taken.
     unwritten: VecDeque<u8>,
     closes: bool,
-    /// It was waited for: its number may be another's.
-    is_reaped: bool,
+    /// It was waited for: its number may be another's. Of a thread: it is left alone.
+    is_over: bool,
     logs: [Log; 2],
 }
 
@@ -48,7 +60,7 @@ impl Process {
     /// Starts a program: with an empty environment but PATH, in a process group of its own, and ended by the kernel
     /// should this process end without a word.
     pub fn start(path: &Path, name: &str, registry: &Registry, first_token: usize) -> io::Result<Process> {
-        let (theirs, mut records) = pipe::new()?;
+        let (theirs, records) = pipe::new()?;
         // A handler that is not read is to wait, and not to be told that it would have to.
         theirs.set_nonblocking(false)?;
         let mut command = Command::new(path);
@@ -64,26 +76,53 @@ impl Process {
         let mut child = command.spawn()?;
         drop(theirs);
         let missing = || io::Error::other("a pipe is missing");
-        let mut input = sender(child.stdin.take().ok_or_else(missing)?)?;
+        let input = sender(child.stdin.take().ok_or_else(missing)?)?;
         let mut out = receiver(child.stdout.take().ok_or_else(missing)?)?;
         let mut err = receiver(child.stderr.take().ok_or_else(missing)?)?;
-        records.set_nonblocking(true)?;
-        registry.register(&mut records, Token(first_token + RECORDS), Interest::READABLE)?;
-        registry.register(&mut input, Token(first_token + INPUT), Interest::WRITABLE)?;
         registry.register(&mut out, Token(first_token + LOG_OUT), Interest::READABLE)?;
         registry.register(&mut err, Token(first_token + LOG_ERR), Interest::READABLE)?;
-        let log = |pipe| Log { pipe: Some(pipe), is_readable: false, line: Vec::new() };
+        records.set_nonblocking(true)?;
+        let mut process = Process::new(name, Body::Child(child), records, input, registry, first_token)?;
+        process.logs = [Log { pipe: Some(out), ..Log::default() }, Log { pipe: Some(err), ..Log::default() }];
+        Ok(process)
+    }
+
+    /// Starts a thread of this process.
+    pub fn start_thread(
+        start: &StartThread,
+        name: &str,
+        registry: &Registry,
+        first_token: usize,
+    ) -> io::Result<Process> {
+        let (their_records, records) = pipe::new()?;
+        let (input, their_input) = pipe::new()?;
+        their_records.set_nonblocking(false)?;
+        their_input.set_nonblocking(false)?;
+        start(File::from(OwnedFd::from(their_input)), File::from(OwnedFd::from(their_records)))?;
+        Process::new(name, Body::Thread, records, input, registry, first_token)
+    }
+
+    fn new(
+        name: &str,
+        body: Body,
+        mut records: Receiver,
+        mut input: Sender,
+        registry: &Registry,
+        first_token: usize,
+    ) -> io::Result<Process> {
+        registry.register(&mut records, Token(first_token + RECORDS), Interest::READABLE)?;
+        registry.register(&mut input, Token(first_token + INPUT), Interest::WRITABLE)?;
         Ok(Process {
             name: name.to_owned(),
-            child,
+            body,
             records,
             is_readable: false,
             is_paused: false,
             input: Some(input),
             unwritten: VecDeque::new(),
             closes: false,
-            is_reaped: false,
-            logs: [log(out), log(err)],
+            is_over: false,
+            logs: [Log::default(), Log::default()],
         })
     }
 
@@ -103,11 +142,14 @@ impl Process {
 
     /// Whether there is something to read, though the kernel will not tell it again.
     pub fn is_unread(&self) -> bool {
-        self.is_readable && !self.is_paused || self.logs.iter().any(|log| log.is_readable)
+        self.is_over || self.is_readable && !self.is_paused || self.logs.iter().any(|log| log.is_readable)
     }
 
     /// Reads records, if there are any; 0 is their end.
     pub fn read_records(&mut self, buffer: &mut [u8]) -> Option<io::Result<usize>> {
+        if matches!(self.body, Body::Thread) && self.is_over {
+            return Some(Ok(0));
+        }
         if !self.is_readable || self.is_paused {
             return None;
         }
@@ -124,12 +166,13 @@ impl Process {
     /// Logs what the program has written elsewhere.
     pub fn read_logs(&mut self, buffer: &mut [u8]) {
         for log in &mut self.logs {
+            let Body::Child(child) = &self.body else { continue };
             let Some(pipe) = log.pipe.as_mut().filter(|_| log.is_readable) else { continue };
             match pipe.read(buffer) {
                 Ok(len @ 1..) => {
                     for byte in buffer.get(..len).unwrap_or_default() {
                         if *byte == b'\n' || log.line.len() >= LOG_LINE_BYTES_MAX {
-                            ::log::info!("{} ({}): {}", self.name, self.child.id(), log.line.escape_ascii());
+                            ::log::info!("{} ({}): {}", self.name, child.id(), log.line.escape_ascii());
                             log.line.clear();
                         }
                         if *byte != b'\n' {
@@ -199,27 +242,37 @@ impl Process {
 
     #[allow(unsafe_code)]
     fn signal(&mut self, signal: i32) {
-        if self.is_reaped {
+        if self.is_over {
             return;
         }
-        // SAFETY: a system call without pointers. The child was not waited for, so that its number is still its own
-        // and its group's.
-        unsafe { libc::kill(-(self.child.id() as i32), signal) };
+        match &self.body {
+            // SAFETY: a system call without pointers. The child was not waited for, so that its number is still its own
+            // and its group's.
+            Body::Child(child) => drop(unsafe { libc::kill(-(child.id() as i32), signal) }),
+            Body::Thread => {
+                self.is_over = true;
+                self.input = None;
+            }
+        }
     }
 
     /// It has closed its records: whatever is left of it is ended. Tells how it ended.
     pub fn end(&mut self) -> String {
         // Its group may outlive it. One that is ending already keeps the status it ends with.
         self.kill();
-        let status = self.child.wait();
-        self.is_reaped = true;
-        status.map_or_else(|error| error.to_string(), |status| status.to_string())
+        self.is_over = true;
+        match &mut self.body {
+            Body::Child(child) => {
+                child.wait().map_or_else(|error| error.to_string(), |status| status.to_string())
+            }
+            Body::Thread => "its thread has ended or was left alone".to_owned(),
+        }
     }
 }
 
 impl Drop for Process {
     fn drop(&mut self) {
-        if !self.is_reaped {
+        if !self.is_over {
             self.end();
         }
     }
