@@ -17,14 +17,16 @@ use crate::error::StartError;
 use crate::ids::ChannelName;
 use crate::limits::{
     CHANNELS_PER_REQUEST_MAX, CONTENT_TYPE_BYTES_MAX, CURSOR_TEXT_BYTES_MAX, IDEMPOTENCY_KEY_BYTES_MAX,
-    POLL_TIMEOUT_S_MAX, TTL_S_MAX, WORKER_SLOTS_MAX,
+    MAP_BATCH_LINES_MAX, POLL_TIMEOUT_S_MAX, TTL_S_MAX, USECASE_RETRIES_MAX, WORKER_SLOTS_MAX,
 };
-use crate::node::worker;
+use crate::node::{map, worker};
 
 /// Where `pushup sub` polls if nothing is said.
 const SERVER: &str = "http://127.0.0.1:8080";
 /// Where `pushup pub` publishes if nothing is said.
 const PUBLISH_SERVER: &str = "http://127.0.0.1:8081";
+/// How many lines `pushup map` puts into a sub-task.
+const MAP_LINES: u64 = 1_000;
 /// How long `pushup sub` asks to be held, in seconds.
 const TIMEOUT_S: u64 = 50;
 
@@ -40,6 +42,8 @@ pub enum Command {
     Check(Flags),
     /// Run a back-end.
     Work(worker::Options),
+    /// Handle the lines of a file.
+    Map(map::Options),
     /// Publish.
     Publish(publish::Options),
     /// Subscribe.
@@ -62,6 +66,7 @@ pub fn parse(
     match first {
         Some("serve") => serve(rest(1), help::serve),
         Some("worker") => work(rest(1)),
+        Some("map") => map_lines(rest(1)),
         Some("pub") => publish(rest(1), env),
         Some("sub") => subscribe(rest(1), env),
         Some(name) if !name.starts_with('-') => Err(unknown_command(name)),
@@ -78,7 +83,7 @@ pub fn error_line(error: &StartError) -> String {
 }
 
 fn unknown_command(name: &str) -> StartError {
-    let near = ["serve", "pub", "sub", "worker"]
+    let near = ["serve", "pub", "sub", "worker", "map"]
         .into_iter()
         .find(|known| config::edits(name, known) <= 1 || known.starts_with(name));
     let name = name.escape_debug();
@@ -135,6 +140,42 @@ fn work(mut args: Parser) -> Result<Command, StartError> {
         return Err(usage("--join HOST:PORT is missing: a node's --worker-listen".into()));
     }
     Ok(Command::Work(options))
+}
+
+fn map_lines(mut args: Parser) -> Result<Command, StartError> {
+    let (mut program, mut file) = (None, None);
+    let mut options = map::Options {
+        program: PathBuf::new(),
+        file: PathBuf::new(),
+        batch: MAP_LINES,
+        slots: 0,
+        unordered: false,
+        retries: 2,
+        quiet: false,
+    };
+    while let Some(arg) = args.next().map_err(lexopt_usage)? {
+        match arg {
+            Arg::Short('h') | Arg::Long("help") => return Ok(Command::Print(help::MAP.into())),
+            Arg::Long("program") => program = Some(path(&mut args)?),
+            Arg::Long("split") => match text(&mut args)?.as_str() {
+                "lines" => {}
+                _ => return Err(usage("--split must be \"lines\"".into())),
+            },
+            Arg::Long("batch") => options.batch = number(&mut args, "batch", 1, MAP_BATCH_LINES_MAX)?,
+            Arg::Long("slots") => options.slots = number(&mut args, "slots", 1, WORKER_SLOTS_MAX)? as u32,
+            Arg::Long("retries") => {
+                options.retries = number(&mut args, "retries", 0, u64::from(USECASE_RETRIES_MAX))? as u8;
+            }
+            Arg::Long("unordered") => options.unordered = true,
+            Arg::Short('q') | Arg::Long("quiet") => options.quiet = true,
+            Arg::Value(value) if file.is_none() => file = Some(PathBuf::from(value)),
+            other => return Err(unexpected(other)),
+        }
+    }
+    options.program =
+        program.ok_or_else(|| usage("--program FILE is missing: what handles the lines".into()))?;
+    options.file = file.ok_or_else(|| usage("the FILE is missing".into()))?;
+    Ok(Command::Map(options))
 }
 
 fn subscribe(mut args: Parser, env: Environment<'_>) -> Result<Command, StartError> {

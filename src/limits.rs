@@ -358,6 +358,14 @@ pub const HANDLER_CLOSE_MS: u64 = 1_000;
 /// A handler that was asked to end is killed after this long, in milliseconds.
 pub const HANDLER_TERM_MS: u64 = 400;
 
+/// A file's lines are handed out in batches of at most so many bytes…
+pub const MAP_BATCH_BYTES: usize = 64 * 1024;
+/// …and lines.
+pub const MAP_BATCH_LINES_MAX: u64 = 100_000;
+/// Results that wait for the terminal, in pieces.
+pub const MAP_PIECES_MAX: usize = 8;
+/// All of a file may take so long, in milliseconds: 30 days.
+pub const MAP_MS_MAX: u64 = 30 * 24 * 3_600_000;
 /// A line of a handler's own words in the log, in bytes.
 pub const LOG_LINE_BYTES_MAX: usize = 1_000;
 /// Processes that a back-end starts before they are needed.

@@ -32,6 +32,10 @@ fn run() -> Result<(), StartError> {
             );
             node::worker::run(options, Vec::new())
         }
+        Command::Map(options) => {
+            node::log::start(log::LevelFilter::Warn, false);
+            node::map::run(&options)
+        }
         Command::Publish(options) => {
             with_terminal(|terminal| publish::run(&options, &mut io::stdin().lock(), terminal))
         }

@@ -5,6 +5,7 @@ mod cluster;
 mod crew;
 mod frontend;
 pub mod log;
+pub mod map;
 mod notify;
 mod secrets;
 mod signals;

@@ -24,7 +24,8 @@ usage: pushup [serve] [-c FILE] [SETTINGS]   run the server
        pushup pub CHANNEL[,CHANNEL...] [MESSAGE]
        pushup sub CHANNEL...
        pushup worker --join HOST:PORT --programs DIR
-       pushup pub|sub|serve|worker --help
+       pushup map --program PROGRAM FILE
+       pushup pub|sub|serve|worker|map --help
 
   -c, --config FILE   settings as `name = value`; also PUSHUP_CONFIG
   --check-config      say whether the configuration is good, and exit
@@ -43,6 +44,23 @@ SIGTERM drains and stops, a second one stops at once; SIGHUP reads file and keys
 
   -c, --config FILE   settings as `name = value`; also PUSHUP_CONFIG
   --check-config      say whether the configuration is good, and exit
+";
+
+/// For `pushup map --help`.
+pub(super) const MAP: &str = "\
+usage: pushup map --program PROGRAM [OPTIONS] FILE
+
+Handles the lines of a file with several processes of a program; what they write to descriptor 3
+goes to standard output, in the order of the lines. A sub-task's parameters are
+{\"first\": N, \"lines\": [...]}; the rest of what a program reads and writes is in the README.
+
+  --program PROGRAM   the file of the program
+  --split lines       how FILE is divided
+  --batch N           lines of a sub-task, at most (1000; 64 KiB)
+  --slots N           processes at once (as many as there are processors)
+  --unordered         as results are ready
+  --retries N         how often a sub-task is tried again (2)
+  -q, --quiet         no progress on the terminal
 ";
 
 /// For `pushup worker --help`.

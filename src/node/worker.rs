@@ -139,7 +139,7 @@ fn load() -> u32 {
     (average * 1000.0) as u32 / processors()
 }
 
-fn processors() -> u32 {
+pub(super) fn processors() -> u32 {
     std::thread::available_parallelism().map_or(1, |count| count.get() as u32)
 }
 

@@ -18,7 +18,7 @@ use self::process::Process;
 pub use self::process::StartThread;
 use super::Verdict;
 use super::listen::watch_peer;
-use crate::limits::{EVENTS_PER_TICK, READS_PER_TICK, SCRATCH_BYTES};
+use crate::limits::{EVENTS_PER_TICK, READS_PER_TICK, SCATTER_STEP_MS, SCRATCH_BYTES};
 use crate::scatter::backend::{Action, Backend, HandlerId};
 use crate::time::{Clock, Now};
 
@@ -58,6 +58,8 @@ pub struct Worker {
     places: BTreeMap<u32, HandlerId>,
     scratch: Box<[u8]>,
     orders: Option<UnixStream>,
+    /// Its front-end is in this process: nobody is called, and `govern` carries frames.
+    is_alone: bool,
 }
 
 impl Worker {
@@ -74,7 +76,13 @@ impl Worker {
             places: BTreeMap::new(),
             scratch: vec![0; SCRATCH_BYTES].into_boxed_slice(),
             orders: None,
+            is_alone: false,
         })
+    }
+
+    /// The same for one whose front-end is in this process, and which `govern` carries frames to and from.
+    pub fn alone(backend: Backend, clock: Clock, programs: Programs) -> io::Result<Worker> {
+        Ok(Worker { is_alone: true, ..Worker::new(backend, clock, programs)? })
     }
 
     /// Wakes the loop when `stream` can be read: orders have come.
@@ -116,7 +124,8 @@ impl Worker {
         if unread {
             return Duration::ZERO;
         }
-        Duration::from_millis(self.backend.next_deadline().since_ms(self.clock.now().tick))
+        let wait = self.backend.next_deadline().since_ms(self.clock.now().tick);
+        Duration::from_millis(if self.is_alone { wait.min(SCATTER_STEP_MS) } else { wait })
     }
 
     /// Does what the back-end wants done.
@@ -125,7 +134,9 @@ impl Worker {
             while let Some(action) = self.backend.poll_action() {
                 self.act(action);
             }
-            self.dial();
+            if !self.is_alone {
+                self.dial();
+            }
             for at in self.fronts.keys().copied().collect::<Vec<_>>() {
                 self.write_front(at);
             }

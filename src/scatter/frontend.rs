@@ -16,8 +16,8 @@ use slab::Slab;
 
 use self::cases::{Case, Preparing};
 pub use self::cases::{Outcome, Stored};
-pub use super::job::Failure;
-use super::job::{Chunk, Job, Path};
+use super::job::{Chunk, Job, Path, Source};
+pub use super::job::{Failure, Given};
 use super::link::{Identity, Link};
 use super::scheduler::{Policy, Scheduler};
 use crate::ids::{ConnId, LinkId};
@@ -174,8 +174,36 @@ impl Frontend {
         let Some(found) = self.cases.values().find(|case| case.case.url == path) else {
             return Err(Failure::new(404, "There is nothing at this path."));
         };
-        let (case, version) = (found.case.clone(), found.version);
-        let tasks = case.tasks(query).map_err(|why| Failure::new(400, why))?;
+        let found = found.clone();
+        let tasks = found.case.tasks(query).map_err(|why| Failure::new(400, why))?;
+        let deadline = now.tick.plus_ms(found.case.deadline_s * 1000);
+        self.begin(found, Source::Split(tasks), gzip, deadline, owner, now)
+    }
+
+    /// Begins a request whose sub-tasks are handed in, of a use case that is loaded, with another deadline.
+    pub fn start_given(
+        &mut self,
+        name: &str,
+        tasks: Given,
+        deadline: Tick,
+        owner: ConnId,
+        now: Now,
+    ) -> Result<JobId, Failure> {
+        let Some(found) = self.cases.get(name).cloned() else {
+            return Err(Failure::new(404, "There is no such use case."));
+        };
+        self.begin(found, Source::Given(Some(tasks)), false, deadline, owner, now)
+    }
+
+    fn begin(
+        &mut self,
+        Case { case, version }: Case,
+        source: Source,
+        gzip: bool,
+        deadline: Tick,
+        owner: ConnId,
+        now: Now,
+    ) -> Result<JobId, Failure> {
         let of_this = self.jobs.iter().filter(|(_, entry)| entry.job.case.name == case.name).count();
         if of_this >= case.jobs_max || self.jobs.len() >= JOBS_MAX {
             return Err(Failure::new(503, "Too many such requests are being answered."));
@@ -183,13 +211,12 @@ impl Frontend {
         if !self.registers().any(|register| register.programs.contains(&case.program)) {
             return Err(Failure::new(503, "No back-end is there to do this."));
         }
-        let deadline = now.tick.plus_ms(case.deadline_s * 1000);
         self.generation = self.generation.wrapping_add(1);
         let generation = self.generation;
         let index = self.jobs.insert(Entry {
             generation,
             owner,
-            job: Job::new(case, version, tasks, gzip, deadline),
+            job: Job::new(case, version, source, gzip, deadline),
             member: gzip.then(Member::default),
             writing: None,
             has_begun: false,

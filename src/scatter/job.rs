@@ -99,6 +99,50 @@ pub(super) struct Order {
     pub waiting: usize,
 }
 
+/// Where a request's sub-tasks come from.
+pub(super) enum Source {
+    /// Its parameters are divided.
+    Split(Tasks),
+    /// They are handed in, one by one; `None` when there are no more.
+    Given(Option<Given>),
+}
+
+/// Sub-tasks that are handed in.
+pub type Given = Box<dyn Iterator<Item = Map<String, Json>> + Send>;
+
+impl Source {
+    fn of(&self) -> u64 {
+        match self {
+            Source::Split(tasks) => tasks.of(),
+            Source::Given(_) => 0,
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        match self {
+            Source::Split(tasks) => tasks.is_over(),
+            Source::Given(given) => given.is_none(),
+        }
+    }
+
+    fn next(&mut self) -> Option<Map<String, Json>> {
+        match self {
+            Source::Split(tasks) => tasks.next().map(|params| params.to_json()),
+            Source::Given(given) => {
+                let next = given.as_mut()?.next();
+                *given = given.take().filter(|_| next.is_some());
+                next
+            }
+        }
+    }
+}
+
+impl std::fmt::Debug for Source {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(if self.is_over() { "Source(over)" } else { "Source" })
+    }
+}
+
 /// A request that is being answered.
 #[derive(Debug)]
 pub(super) struct Job {
@@ -109,7 +153,7 @@ pub(super) struct Job {
     pub failure: Option<Failure>,
     /// Since when nobody has been there who could run what waits.
     pub starved: Option<Tick>,
-    source: Tasks,
+    source: Source,
     of: u64,
     numbers: u64,
     spawned: usize,
@@ -124,7 +168,7 @@ pub(super) struct Job {
 }
 
 impl Job {
-    pub fn new(case: Arc<UseCase>, version: u64, source: Tasks, gzip: bool, deadline: Tick) -> Job {
+    pub fn new(case: Arc<UseCase>, version: u64, source: Source, gzip: bool, deadline: Tick) -> Job {
         let of = source.of();
         Job {
             case,
@@ -147,7 +191,7 @@ impl Job {
 
     /// How many sub-tasks there are, as far as that is known.
     pub fn of(&self) -> u64 {
-        self.of + self.spawned as u64
+        (self.of + self.spawned as u64).max(self.numbers)
     }
 
     /// Where a sub-task is at work.
@@ -208,7 +252,7 @@ impl Job {
             None => return None,
         };
         let path = vec![self.numbers as u32];
-        self.add(path.clone(), found.to_json());
+        self.add(path.clone(), found);
         Some(Errand { is_head: self.head() == Some(&path), path, avoid: None })
     }
 

@@ -15,6 +15,7 @@ mod cluster;
 mod config;
 mod crowd;
 mod exhaustion;
+mod map;
 mod memory;
 mod polling;
 mod proxies;

@@ -108,7 +108,7 @@ fn a_use_case_is_put_called_and_removed() {
     let (status, refused) = put(&node, &changed);
     assert_eq!(
         (status, &refused["detail"]),
-        (400, &json!("No back-end has a program \"sh\"; there are: primes.py, words.js."))
+        (400, &json!("No back-end has a program \"sh\"; there are: primes.py, squeeze.py, words.js."))
     );
     let shown = node.publisher().get("/usecases/primes").json();
     assert_eq!((&shown["version"], &shown["usecase"]["split"]["unit"]), (&json!(2), &json!(1_000)));

@@ -154,6 +154,11 @@ impl Frontend {
         self.backends.iter().filter_map(|(_, backend)| backend.register.as_ref())
     }
 
+    /// Whether there is somebody to run anything.
+    pub fn has_backend(&self) -> bool {
+        self.registers().next().is_some()
+    }
+
     // -- Preparing ----------------------------------------------------------------------
 
     /// A back-end has come, or has other programs than before: it makes itself ready for what is called.
