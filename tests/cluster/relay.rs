@@ -158,7 +158,11 @@ impl Relay {
             match reader.read(&mut chunk) {
                 Ok(0) => break,
                 Ok(len) => pending.extend_from_slice(&chunk[..len]),
-                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted
+                    ) => {}
                 Err(_) => break,
             }
         }

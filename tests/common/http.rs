@@ -223,6 +223,7 @@ impl Client {
                 Ok(0) => return count,
                 Ok(len) => count += len,
                 Err(error) if error.kind() == ErrorKind::ConnectionReset => return count,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => panic!("after {count} bytes: {error}"),
             }
         }
@@ -255,6 +256,8 @@ impl Client {
                 self.input.extend_from_slice(&chunk[..len]);
                 len
             }
+            // A read with a time limit is not begun again by itself when the process was stopped for a moment.
+            Err(error) if error.kind() == ErrorKind::Interrupted => self.read_more(),
             Err(error) => panic!("no answer within {:?}: {error}", self.patience),
         }
     }

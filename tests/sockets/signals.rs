@@ -156,7 +156,12 @@ fn the_supervisor_is_told_of_readiness_and_of_the_end() {
     socket.set_read_timeout(Some(crate::PATIENCE)).unwrap();
     let mut heard = [0; 64];
     let mut hear = || {
-        let len = socket.recv(&mut heard).unwrap();
+        // A process that was stopped for a moment waits anew.
+        let interrupted = |read: &std::io::Result<usize>| {
+            read.as_ref().is_err_and(|error| error.kind() == std::io::ErrorKind::Interrupted)
+        };
+        let len = std::iter::repeat_with(|| socket.recv(&mut heard)).find(|read| !interrupted(read));
+        let len = len.unwrap().unwrap();
         String::from_utf8(heard[..len].to_vec()).unwrap()
     };
     let node = Launch::default().env("NOTIFY_SOCKET", path.to_str().unwrap()).start();
