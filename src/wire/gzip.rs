@@ -1,7 +1,7 @@
 //! A gzip member (RFC 1952) that is put together from blocks which others have compressed.
 //!
 //! Each piece is raw deflate (RFC 1951) that ends at a byte boundary after a sync flush, is not the last block and
-//! refers to nothing before it. They stand behind one another as they are; the checksum of the whole is combined from
+//! refers to nothing that will not stand before it. They stand behind one another as they are; the checksum of the whole is combined from
 //! theirs. Nothing is compressed here.
 
 use crc32fast::Hasher;

@@ -24,7 +24,8 @@ pub(super) struct Run {
     /// What its handler calls it.
     id: String,
     credit: i64,
-    gzip: bool,
+    /// What compresses its results, if they are to be.
+    deflate: Option<Deflate>,
     deadline: Tick,
     /// What is still to be left out.
     skip: Delivered,
@@ -80,7 +81,7 @@ impl Backend {
                 handler,
                 id,
                 credit: meta.credit as i64,
-                gzip: meta.gzip,
+                deflate: meta.gzip.then(|| Deflate::new(meta.alone)),
                 // The front-end ends it in time; this is for one that does not.
                 deadline: now.tick.plus_ms(meta.deadline_ms.saturating_add(RUN_GRACE_MS)),
                 skip: meta.skip,
@@ -281,7 +282,10 @@ impl Backend {
             run.flush_at = None;
             let crc32 = crc32fast::hash(&plain);
             let data = Data { run: key.1, records, plain_len: plain.len() as u32, crc32 };
-            let body = if run.gzip { compress(&plain) } else { plain };
+            let body = match &mut run.deflate {
+                Some(deflate) => deflate.compress(&plain),
+                None => plain,
+            };
             run.credit -= body.len() as i64;
             if let Some(out) = self.out(key.0) {
                 data.write(&body, out);
@@ -355,22 +359,45 @@ impl Backend {
     }
 }
 
-/// Raw deflate that ends at a byte boundary, is not the last block and refers to nothing before it.
-fn compress(plain: &[u8]) -> Vec<u8> {
-    let mut state = Compress::new(Compression::new(6), false);
-    let mut out = Vec::with_capacity(plain.len() / 2 + 64);
-    let mut rest = plain;
-    loop {
-        let before = state.total_in();
-        let room = out.capacity();
-        let status = state.compress_vec(rest, &mut out, FlushCompress::Sync);
-        rest = rest.get((state.total_in() - before) as usize..).unwrap_or_default();
-        // Room that is left over says that the flush is complete.
-        match status {
-            Ok(Status::Ok | Status::StreamEnd | Status::BufError) if rest.is_empty() && out.len() < room => {
-                return out;
-            }
-            _ => out.reserve(plain.len() / 4 + 64),
+/// Raw deflate (RFC 1951) in chunks that end at a byte boundary and are not the last block.
+struct Deflate {
+    state: Compress,
+    /// Each chunk may stand anywhere: it refers to nothing before it. Else it refers to those before it, too.
+    alone: bool,
+}
+
+impl Deflate {
+    fn new(alone: bool) -> Deflate {
+        Deflate { state: Compress::new(Compression::new(6), false), alone }
+    }
+
+    fn compress(&mut self, plain: &[u8]) -> Vec<u8> {
+        let Deflate { state, alone } = self;
+        if *alone {
+            state.reset();
         }
+        let mut out = Vec::with_capacity(plain.len() / 2 + 64);
+        let mut rest = plain;
+        loop {
+            let before = state.total_in();
+            let room = out.capacity();
+            let status = state.compress_vec(rest, &mut out, FlushCompress::Sync);
+            rest = rest.get((state.total_in() - before) as usize..).unwrap_or_default();
+            // Room that is left over says that the flush is complete.
+            match status {
+                Ok(Status::Ok | Status::StreamEnd | Status::BufError)
+                    if rest.is_empty() && out.len() < room =>
+                {
+                    return out;
+                }
+                _ => out.reserve(plain.len() / 4 + 64),
+            }
+        }
+    }
+}
+
+impl std::fmt::Debug for Deflate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Deflate(alone: {})", self.alone)
     }
 }

@@ -5,7 +5,7 @@ use crate::ids::LinkId;
 use crate::limits::{RUN_SILENT_MS, STARVED_MS, WINDOW_BYTES};
 use crate::scatter::job::{Attempt, Errand, Failure};
 use crate::scatter::scheduler::Candidate;
-use crate::scatter::usecase::Mode;
+use crate::scatter::usecase::{Merge, Mode};
 use crate::time::Now;
 use crate::wire::frame::Kind;
 use crate::wire::frame::task::{Edition, Fault, Run, write_of_run};
@@ -77,6 +77,7 @@ impl Frontend {
             deadline_ms,
             credit: credit as u64,
             gzip: entry.job.gzip,
+            alone: case.merge == Merge::Unordered,
             skip: order.skip,
         };
         let line = serde_json::json!({"run": {

@@ -174,6 +174,8 @@ pub struct Run {
     pub credit: u64,
     /// DATA is to be compressed.
     pub gzip: bool,
+    /// …each by itself: other runs' DATA may stand between this one's.
+    pub alone: bool,
     /// What is to be left out.
     pub skip: Delivered,
 }
@@ -190,6 +192,7 @@ impl Run {
             deadline_ms: number(&members, "deadline_ms")?,
             credit: number(&members, "credit")?,
             gzip: members.flag("gzip")?,
+            alone: members.flag("alone")?,
             skip: Delivered {
                 records: number(&members, "skip_records")?,
                 bytes: number(&members, "skip_bytes")?,
@@ -210,6 +213,7 @@ impl Run {
             "deadline_ms": self.deadline_ms,
             "credit": self.credit,
             "gzip": self.gzip,
+            "alone": self.alone,
             "skip_records": self.skip.records,
             "skip_bytes": self.skip.bytes,
             "skip_crc32": self.skip.crc32,
@@ -220,7 +224,8 @@ impl Run {
 }
 
 /// Whole records. The frame's body is them, as they are or compressed: raw deflate (RFC 1951) that ends at a byte
-/// boundary, is not the last block, and refers to nothing before it.
+/// boundary, is not the last block, and refers to nothing before it but, unless RUN says otherwise, this run's
+/// DATA.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Data {
     /// Of which run.
@@ -381,6 +386,7 @@ mod tests {
             deadline_ms: 1,
             credit: 262_144,
             gzip: true,
+            alone: true,
             skip,
         };
         round_trip(&run, |run, out| run.write(b"{}\n", out), Run::parse);
