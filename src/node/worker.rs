@@ -12,7 +12,7 @@ use super::signals::{Signal, Signals};
 use super::{random, run_error};
 use crate::error::StartError;
 use crate::ids::{NodeId, Origin};
-use crate::limits::{BACKEND_REGISTER_MS, PROGRAMS_MAX, WORKER_DRAIN_MS};
+use crate::limits::{BACKEND_REGISTER_MS, HANDLER_MEMORY_MB, PROGRAMS_MAX, WORKER_DRAIN_MS};
 use crate::reactor::Verdict;
 use crate::reactor::worker::Worker;
 use crate::resolve::resolve;
@@ -30,6 +30,8 @@ pub struct Options {
     pub programs: PathBuf,
     /// Sub-tasks at once; 0 is as many as there are processors.
     pub slots: u32,
+    /// The memory that a handler may use, in MB.
+    pub handler_memory_mb: u64,
     /// Its name; the machine's and the process's number if none.
     pub name: Option<String>,
     /// The cluster's name.
@@ -44,6 +46,7 @@ impl Default for Options {
             join: Vec::new(),
             programs: PathBuf::new(),
             slots: 0,
+            handler_memory_mb: HANDLER_MEMORY_MB,
             name: None,
             cluster_name: "pushup".to_owned(),
             key_file: None,
@@ -72,6 +75,7 @@ pub fn run(options: Options) -> Result<(), StartError> {
         join,
         slots,
         programs,
+        handler_memory_mb: options.handler_memory_mb,
         seed: random(),
     };
     let backend = Backend::new(setup, clock.now());
@@ -116,7 +120,8 @@ fn processors() -> u32 {
     std::thread::available_parallelism().map_or(1, |count| count.get() as u32)
 }
 
-/// The names of what can be executed in a directory.
+/// The names of what can be executed in a directory. A symbolic link counts as what it points to, wherever that is:
+/// whoever may write in this directory may run anything.
 fn find_programs(directory: &Path) -> Result<Vec<String>, StartError> {
     let wrong = |why: String| StartError::Config(format!("--programs {}: {why}", directory.display()));
     let mut names = Vec::new();

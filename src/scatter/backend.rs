@@ -34,6 +34,8 @@ pub struct Setup {
     pub slots: u32,
     /// Programs that may be run, by name.
     pub programs: Vec<String>,
+    /// The memory that a handler may use, in MB.
+    pub handler_memory_mb: u64,
     /// Random, fresh at each boot.
     pub seed: u64,
 }

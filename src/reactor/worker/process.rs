@@ -9,16 +9,21 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use mio::event::Event;
+use mio::unix::SourceFd;
 use mio::unix::pipe::{self, Receiver, Sender};
 use mio::{Interest, Registry, Token};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
-use crate::limits::LOG_LINE_BYTES_MAX;
+use crate::limits::{LOG_LINE_BYTES_MAX, LOG_LINES_MAX};
 
-/// Pipes by the last digits of their tokens.
+/// Tokens of a handler: its pipes, and its end.
+pub(super) const TOKENS: usize = 5;
+/// Which is which, by the last digits of a token.
 const RECORDS: usize = 0;
 const INPUT: usize = 1;
 const LOG_OUT: usize = 2;
 const LOG_ERR: usize = 3;
+const EXIT: usize = 4;
 /// The descriptor that a handler writes its records to.
 const RECORDS_FD: i32 = 3;
 
@@ -41,7 +46,19 @@ pub(super) struct Process {
     closes: bool,
     /// It was waited for: its number may be another's.
     is_reaped: bool,
+    /// It has ended, though others may still have its pipes.
+    has_exited: bool,
+    /// It has closed its records.
+    is_closed: bool,
+    /// How often it was looked at since then.
+    looks: u32,
+    /// Becomes readable when the process ends.
+    _exit: OwnedFd,
     logs: [Log; 2],
+    /// Lines that may still be logged before the next look.
+    lines: u32,
+    /// Lines that were left out since the last.
+    left_out: u64,
 }
 
 impl Process {
@@ -72,6 +89,9 @@ impl Process {
         registry.register(&mut input, Token(first_token + INPUT), Interest::WRITABLE)?;
         registry.register(&mut out, Token(first_token + LOG_OUT), Interest::READABLE)?;
         registry.register(&mut err, Token(first_token + LOG_ERR), Interest::READABLE)?;
+        let pid = Pid::from_child(&child);
+        let exit = pidfd_open(pid, PidfdFlags::empty())?;
+        registry.register(&mut SourceFd(&exit.as_raw_fd()), Token(first_token + EXIT), Interest::READABLE)?;
         let log = |pipe| Log { pipe: Some(pipe), is_readable: false, line: Vec::new() };
         Ok(Process {
             name: name.to_owned(),
@@ -83,16 +103,28 @@ impl Process {
             unwritten: VecDeque::new(),
             closes: false,
             is_reaped: false,
+            has_exited: false,
+            is_closed: false,
+            looks: 0,
+            _exit: exit,
             logs: [log(out), log(err)],
+            lines: LOG_LINES_MAX,
+            left_out: 0,
         })
     }
 
     /// Remembers what a pipe is ready for.
     pub fn handle_event(&mut self, pipe: usize, event: &Event) {
         match pipe {
-            RECORDS => self.is_readable = true,
+            RECORDS => self.is_readable = !self.is_closed,
             INPUT if event.is_error() || event.is_write_closed() => self.input = None,
             INPUT => self.write_on(),
+            EXIT => {
+                self.has_exited = true;
+                // What it has written is read; nobody writes more, but whoever has left its group.
+                self.is_readable = !self.is_closed;
+                self.kill();
+            }
             _ => {
                 if let Some(log) = self.logs.get_mut(pipe - LOG_OUT) {
                     log.is_readable = true;
@@ -103,7 +135,28 @@ impl Process {
 
     /// Whether there is something to read, though the kernel will not tell it again.
     pub fn is_unread(&self) -> bool {
-        self.is_readable && !self.is_paused || self.logs.iter().any(|log| log.is_readable)
+        (self.is_readable || self.has_exited) && !self.is_paused
+            || self.logs.iter().any(|log| log.is_readable)
+    }
+
+    /// Whether it has ended and all that it has written was read: a child of its may keep the pipe open for ever.
+    pub fn is_over(&self) -> bool {
+        self.has_exited && !self.is_readable && !self.is_paused
+    }
+
+    /// There are no more records: it is about to end, and will tell how.
+    pub fn close_records(&mut self) {
+        self.is_closed = true;
+        self.is_readable = false;
+    }
+
+    /// A while has passed. Whoever has closed its records and does not end is of no use.
+    pub fn look(&mut self) {
+        self.renew_lines();
+        self.looks += u32::from(self.is_closed);
+        if self.looks > 1 {
+            self.kill();
+        }
     }
 
     /// Reads records, if there are any; 0 is their end.
@@ -123,13 +176,20 @@ impl Process {
 
     /// Logs what the program has written elsewhere.
     pub fn read_logs(&mut self, buffer: &mut [u8]) {
+        let (name, pid) = (&self.name, self.child.id());
         for log in &mut self.logs {
             let Some(pipe) = log.pipe.as_mut().filter(|_| log.is_readable) else { continue };
             match pipe.read(buffer) {
                 Ok(len @ 1..) => {
                     for byte in buffer.get(..len).unwrap_or_default() {
                         if *byte == b'\n' || log.line.len() >= LOG_LINE_BYTES_MAX {
-                            ::log::info!("{} ({}): {}", self.name, self.child.id(), log.line.escape_ascii());
+                            match self.lines.checked_sub(1) {
+                                Some(rest) => {
+                                    self.lines = rest;
+                                    ::log::info!("{name} ({pid}): {}", log.line.escape_ascii());
+                                }
+                                None => self.left_out += 1,
+                            }
                             log.line.clear();
                         }
                         if *byte != b'\n' {
@@ -145,6 +205,21 @@ impl Process {
                 }
             }
         }
+    }
+
+    /// A while has passed: so many lines may be logged again. Tells what was left out.
+    fn renew_lines(&mut self) {
+        if self.left_out > 0 {
+            ::log::warn!("{} ({}): {} lines are left out", self.name, self.child.id(), self.left_out);
+        }
+        (self.lines, self.left_out) = (LOG_LINES_MAX, 0);
+    }
+
+    /// The memory that it uses, in bytes: what of it is resident.
+    pub fn memory(&self) -> Option<u64> {
+        let text = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).ok()?;
+        let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+        line.trim().trim_end_matches(" kB").parse::<u64>().ok()?.checked_mul(1024)
     }
 
     /// Gives it a line.
@@ -207,10 +282,11 @@ impl Process {
         unsafe { libc::kill(-(self.child.id() as i32), signal) };
     }
 
-    /// It has closed its records: whatever is left of it is ended. Tells how it ended.
+    /// Whatever is left of it is ended. Tells how it ended.
     pub fn end(&mut self) -> String {
         // Its group may outlive it. One that is ending already keeps the status it ends with.
         self.kill();
+        self.renew_lines();
         let status = self.child.wait();
         self.is_reaped = true;
         status.map_or_else(|error| error.to_string(), |status| status.to_string())

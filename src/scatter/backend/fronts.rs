@@ -121,7 +121,7 @@ impl Backend {
 
     fn handle_frame(&mut self, at: usize, frame: &Frame, now: Now) {
         let done = match frame.kind {
-            Kind::RUN => RunMeta::parse(frame.meta).map(|run| self.begin_run(at, run, frame.body, now)),
+            Kind::RUN => RunMeta::parse(frame.meta).and_then(|run| self.begin_run(at, run, frame.body, now)),
             Kind::CREDIT => {
                 parse_of_run(frame.meta).map(|(run, bytes)| self.take_credit((at, run), bytes, now))
             }

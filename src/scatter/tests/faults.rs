@@ -250,6 +250,7 @@ fn a_stranger_without_the_key_is_refused() {
         join: vec![SocketAddr::from(([127, 0, 0, 1], 1))],
         slots: 1,
         programs: vec!["numbers".into()],
+        handler_memory_mb: 100,
         seed: 1,
     };
     world.add_backend(1);
