@@ -104,7 +104,7 @@ fn govern(worker: &mut Worker, mut signals: Signals) -> std::io::Result<()> {
                 (Signal::Reload, _) => {}
             }
         }
-        let over = until.is_some_and(|until| backend.is_idle() || now.tick >= until);
+        let over = until.is_some_and(|until| backend.is_drained() || now.tick >= until);
         if over { Verdict::Stop } else { Verdict::GoOn }
     })
 }

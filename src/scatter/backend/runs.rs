@@ -94,6 +94,7 @@ impl Backend {
             process.state = State::Busy(key);
         }
         self.actions.push_back(Action::Write(handler, line.to_vec()));
+        self.farewell = false;
         self.runs.insert(
             key,
             Run {

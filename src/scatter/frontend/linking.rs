@@ -115,6 +115,9 @@ impl Frontend {
     fn register(&mut self, id: LinkId, register: Register, now: Now) {
         let Some(backend) = self.backend(id) else { return };
         let known = backend.register.replace(register.clone());
+        if register.draining {
+            encode(Kind::DRAINED, 0, b"{}", &[], &mut backend.link.out);
+        }
         if known.is_none_or(|known| known.programs != register.programs) {
             let named: Vec<String> = self.names().map(str::to_owned).collect();
             named.iter().for_each(|name| self.prepare(id, name));
