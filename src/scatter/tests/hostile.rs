@@ -64,7 +64,8 @@ fn chunks_that_cannot_be_end_the_link() {
             (1, 5, b"short"),
             (1, 4, b"abc\n"),
         ] {
-            if !gzip && (records, len, body.len()) == (1, 5, 5) || !gzip && len == 4 {
+            // These two are wrong only if they are to be compressed.
+            if !gzip && (body == b"short" || len == 4) {
                 continue;
             }
             let (mut world, client) = at_work(1, gzip, silent);
