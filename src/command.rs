@@ -16,8 +16,9 @@ use crate::config;
 use crate::error::StartError;
 use crate::ids::ChannelName;
 use crate::limits::{
-    CHANNELS_PER_REQUEST_MAX, CONTENT_TYPE_BYTES_MAX, CURSOR_TEXT_BYTES_MAX, IDEMPOTENCY_KEY_BYTES_MAX,
-    MAP_BATCH_LINES_MAX, POLL_TIMEOUT_S_MAX, TTL_S_MAX, USECASE_RETRIES_MAX, WORKER_SLOTS_MAX,
+    CHANNELS_PER_REQUEST_MAX, CONTENT_TYPE_BYTES_MAX, CURSOR_TEXT_BYTES_MAX, HANDLER_MEMORY_MB_MAX,
+    HANDLER_MEMORY_MB_MIN, IDEMPOTENCY_KEY_BYTES_MAX, MAP_BATCH_LINES_MAX, POLL_TIMEOUT_S_MAX, TTL_S_MAX,
+    USECASE_RETRIES_MAX, WORKER_SLOTS_MAX,
 };
 use crate::node::{map, worker};
 
@@ -129,6 +130,10 @@ fn work(mut args: Parser) -> Result<Command, StartError> {
             Arg::Long("join") => options.join.push(text(&mut args)?),
             Arg::Long("programs") => programs = Some(path(&mut args)?),
             Arg::Long("slots") => options.slots = number(&mut args, "slots", 1, WORKER_SLOTS_MAX)? as u32,
+            Arg::Long("handler-memory") => {
+                let (min, max) = (HANDLER_MEMORY_MB_MIN, HANDLER_MEMORY_MB_MAX);
+                options.handler_memory_mb = number(&mut args, "handler-memory", min, max)?;
+            }
             Arg::Long("name") => options.name = Some(text(&mut args)?),
             Arg::Long("cluster-name") => options.cluster_name = text(&mut args)?,
             Arg::Long("cluster-key-file") => options.key_file = Some(path(&mut args)?),

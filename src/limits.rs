@@ -331,6 +331,12 @@ pub const CHUNK_MS: u64 = 50;
 pub const RECORD_BYTES_MAX: usize = 512 * 1024;
 /// The largest chunk: one that was nearly full when the largest record came, and what cannot be compressed grows a little.
 pub const CHUNK_BYTES_MAX: usize = CHUNK_BYTES + RECORD_BYTES_MAX + 64 * 1024;
+/// A frame between a front-end and a back-end: the largest chunk, or the largest line for a handler.
+pub const TASK_FRAME_BYTES_MAX: usize = 2 * 1024 * 1024;
+/// What waits for a back-end that does not read; beyond it the link is cut.
+pub const BACKEND_OUTPUT_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// A handler's word that it is at work is passed on this often, in milliseconds.
+pub const PROGRESS_TOLD_MS: u64 = 1_000;
 /// Why an attempt failed, in bytes.
 pub const FAIL_REASON_BYTES_MAX: usize = 512;
 /// Late requests and silent back-ends are looked for this often, in milliseconds.
@@ -368,6 +374,16 @@ pub const MAP_PIECES_MAX: usize = 8;
 pub const MAP_MS_MAX: u64 = 30 * 24 * 3_600_000;
 /// A line of a handler's own words in the log, in bytes.
 pub const LOG_LINE_BYTES_MAX: usize = 1_000;
+/// …and how many of them there are in [`HANDLER_LOOK_MS`]; the rest is counted and left out.
+pub const LOG_LINES_MAX: u32 = 50;
+/// What a handler's process uses is looked at this often, in milliseconds.
+pub const HANDLER_LOOK_MS: u64 = 1_000;
+/// The memory that a handler's process may use, in MB, unless the operator says otherwise.
+pub const HANDLER_MEMORY_MB: u64 = 1_024;
+/// The least that can be said; an interpreter alone takes that much.
+pub const HANDLER_MEMORY_MB_MIN: u64 = 16;
+/// The most.
+pub const HANDLER_MEMORY_MB_MAX: u64 = 1 << 20;
 /// Processes that a back-end starts before they are needed.
 pub const HANDLERS_MAX: usize = 512;
 /// Sub-tasks that a back-end runs at once.
@@ -486,5 +502,13 @@ const _: () = {
     );
     assert!(JITTER_FROM_S / JITTER_DIVISOR >= 1);
     assert!(ANSWER_BYTES_MAX <= BODY_BYTES_MAX);
+    assert!(TASK_FRAME_BYTES_MAX > CHUNK_BYTES_MAX + 64 * 1024, "the largest chunk fits");
+    assert!(
+        TASK_FRAME_BYTES_MAX > 6 * USECASE_PARAMS_MAX * PARAM_TEXT_BYTES_MAX + 64 * 1024,
+        "the largest line for a handler fits, whatever must be escaped in it"
+    );
+    // A number of four bytes may be written again in 18.
+    assert!(TASK_FRAME_BYTES_MAX > 5 * SPAWN_BYTES_MAX + 64 * 1024, "what a handler spawns fits");
+    assert!(BACKEND_OUTPUT_BYTES_MAX >= 2 * TASK_FRAME_BYTES_MAX);
     assert!(POLL_TIMEOUT_S_MAX < u16::MAX as u64, "a time-out class fits in 16 bits");
 };

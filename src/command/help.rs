@@ -73,6 +73,7 @@ SIGTERM ends it when what is under way is done, a second one at once.
   --join HOST:PORT    a node's --worker-listen; repeatable
   --programs DIR      where the programs stand that may be run, by their file names
   --slots N           sub-tasks at once; as many as there are processors
+  --handler-memory MB a handler that uses more is ended (1024)
   --name NAME         what nodes call it; worker-PID
   --cluster-name NAME as the nodes have it (pushup)
   --cluster-key-file FILE

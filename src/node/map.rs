@@ -19,7 +19,9 @@ use super::worker::processors;
 use super::{random, run_error};
 use crate::error::StartError;
 use crate::ids::{ConnId, LinkId, Origin};
-use crate::limits::{MAP_MS_MAX, MAP_PIECES_MAX, USECASE_PARALLEL_MAX, USECASE_PROCESSES_MAX};
+use crate::limits::{
+    HANDLER_MEMORY_MB, MAP_MS_MAX, MAP_PIECES_MAX, USECASE_PARALLEL_MAX, USECASE_PROCESSES_MAX,
+};
 use crate::reactor::Verdict;
 use crate::reactor::worker::{Programs, Worker};
 use crate::scatter::Identity;
@@ -115,6 +117,7 @@ fn ends(options: &Options, program: &str, now: Now) -> Result<(Frontend, Backend
         join: vec![([127, 0, 0, 1], 0).into()],
         slots,
         programs: vec![program.to_owned()],
+        handler_memory_mb: HANDLER_MEMORY_MB,
         seed: random(),
     };
     Ok((frontend, Backend::new(setup, now)))

@@ -15,7 +15,7 @@ use super::{random, run_error};
 use crate::error::StartError;
 use crate::handler::{self, UseCase};
 use crate::ids::{NodeId, Origin};
-use crate::limits::{BACKEND_REGISTER_MS, PROGRAMS_MAX, WORKER_DRAIN_MS};
+use crate::limits::{BACKEND_REGISTER_MS, HANDLER_MEMORY_MB, PROGRAMS_MAX, WORKER_DRAIN_MS};
 use crate::reactor::Verdict;
 use crate::reactor::worker::{Programs, StartThread, Worker};
 use crate::resolve::resolve;
@@ -33,6 +33,8 @@ pub struct Options {
     pub programs: PathBuf,
     /// Sub-tasks at once; 0 is as many as there are processors.
     pub slots: u32,
+    /// The memory that a handler may use, in MB.
+    pub handler_memory_mb: u64,
     /// Its name; the machine's and the process's number if none.
     pub name: Option<String>,
     /// The cluster's name.
@@ -47,6 +49,7 @@ impl Default for Options {
             join: Vec::new(),
             programs: PathBuf::new(),
             slots: 0,
+            handler_memory_mb: HANDLER_MEMORY_MB,
             name: None,
             cluster_name: "pushup".to_owned(),
             key_file: None,
@@ -80,6 +83,7 @@ pub fn run(options: Options, own: Vec<Arc<dyn UseCase>>) -> Result<(), StartErro
         join,
         slots,
         programs,
+        handler_memory_mb: options.handler_memory_mb,
         seed: random(),
     };
     let backend = Backend::new(setup, clock.now());
@@ -127,7 +131,7 @@ fn govern(worker: &mut Worker, mut signals: Signals) -> std::io::Result<()> {
                 (Signal::Reload, _) => {}
             }
         }
-        let over = until.is_some_and(|until| backend.is_idle() || now.tick >= until);
+        let over = until.is_some_and(|until| backend.is_drained() || now.tick >= until);
         if over { Verdict::Stop } else { Verdict::GoOn }
     })
 }
@@ -143,7 +147,8 @@ pub(super) fn processors() -> u32 {
     std::thread::available_parallelism().map_or(1, |count| count.get() as u32)
 }
 
-/// The names of what can be executed in a directory.
+/// The names of what can be executed in a directory. A symbolic link counts as what it points to, wherever that is:
+/// whoever may write in this directory may run anything.
 fn find_programs(directory: &Path) -> Result<Vec<String>, StartError> {
     let wrong = |why: String| StartError::Config(format!("--programs {}: {why}", directory.display()));
     let mut names = Vec::new();

@@ -14,20 +14,18 @@ use mio::net::{TcpStream, UnixStream};
 use mio::{Events, Interest, Poll, Token};
 use socket2::SockRef;
 
-use self::process::Process;
 pub use self::process::StartThread;
+use self::process::{Process, TOKENS};
 use super::Verdict;
 use super::listen::watch_peer;
-use crate::limits::{EVENTS_PER_TICK, READS_PER_TICK, SCATTER_STEP_MS, SCRATCH_BYTES};
+use crate::limits::{EVENTS_PER_TICK, HANDLER_LOOK_MS, READS_PER_TICK, SCATTER_STEP_MS, SCRATCH_BYTES};
 use crate::scatter::backend::{Action, Backend, HandlerId};
-use crate::time::{Clock, Now};
+use crate::time::{Clock, Now, Tick};
 
 /// The token of the orders' stream.
 const ORDERS: Token = Token(usize::MAX - 1);
 /// Tokens from here on are front-ends; below are pipes.
 const FRONTS: usize = 1 << 40;
-/// Pipes of each handler.
-const PIPES: usize = 4;
 
 struct Front {
     stream: TcpStream,
@@ -60,6 +58,8 @@ pub struct Worker {
     orders: Option<UnixStream>,
     /// Its front-end is in this process: nobody is called, and `govern` carries frames.
     is_alone: bool,
+    /// When handlers are looked at again.
+    next_look: Tick,
 }
 
 impl Worker {
@@ -77,6 +77,7 @@ impl Worker {
             scratch: vec![0; SCRATCH_BYTES].into_boxed_slice(),
             orders: None,
             is_alone: false,
+            next_look: clock.now().tick,
         })
     }
 
@@ -110,6 +111,7 @@ impl Worker {
             }
             self.read();
             self.backend.handle_time(self.now);
+            self.look();
             if govern(&mut self.backend, self.now) == Verdict::Stop {
                 break;
             }
@@ -124,7 +126,8 @@ impl Worker {
         if unread {
             return Duration::ZERO;
         }
-        let wait = self.backend.next_deadline().since_ms(self.clock.now().tick);
+        let look = if self.processes.is_empty() { Tick(u64::MAX) } else { self.next_look };
+        let wait = self.backend.next_deadline().min(look).since_ms(self.clock.now().tick);
         Duration::from_millis(if self.is_alone { wait.min(SCATTER_STEP_MS) } else { wait })
     }
 
@@ -162,9 +165,9 @@ impl Worker {
                 self.judge_dial(token.0 - FRONTS);
             }
         } else {
-            let Some(id) = self.places.get(&((token.0 / PIPES) as u32)) else { return };
+            let Some(id) = self.places.get(&((token.0 / TOKENS) as u32)) else { return };
             if let Some(process) = self.processes.get_mut(id) {
-                process.handle_event(token.0 % PIPES, event);
+                process.handle_event(token.0 % TOKENS, event);
             }
         }
     }
@@ -261,8 +264,8 @@ impl Worker {
         for _ in 0..READS_PER_TICK {
             let Some(process) = self.processes.get_mut(&id) else { return };
             match process.read_records(&mut self.scratch) {
-                None => return,
-                Some(Ok(0)) | Some(Err(_)) => return self.end_process(id),
+                None => break,
+                Some(Ok(0)) | Some(Err(_)) => process.close_records(),
                 Some(Ok(len)) => {
                     let input = self.scratch.get(..len).unwrap_or_default();
                     self.backend.handle_records(id, input, self.now);
@@ -272,9 +275,26 @@ impl Worker {
                 self.act(action);
             }
         }
+        if self.processes.get(&id).is_some_and(Process::is_over) {
+            self.end_process(id);
+        }
     }
 
     // -- Handlers -----------------------------------------------------------------------
+
+    /// Now and then: what does each process use, and what has it said in vain?
+    fn look(&mut self) {
+        if self.now.tick < self.next_look {
+            return;
+        }
+        self.next_look = self.now.tick.plus_ms(HANDLER_LOOK_MS);
+        for (id, process) in &mut self.processes {
+            process.look();
+            if let Some(bytes) = process.memory() {
+                self.backend.handle_memory(*id, bytes);
+            }
+        }
+    }
 
     fn end_process(&mut self, id: HandlerId) {
         let Some(mut process) = self.processes.remove(&id) else { return };
@@ -303,7 +323,7 @@ impl Worker {
     }
 
     fn start(&mut self, id: HandlerId, program: &str) {
-        let (registry, first_token) = (self.poll.registry(), id.index as usize * PIPES);
+        let (registry, first_token) = (self.poll.registry(), id.index as usize * TOKENS);
         let started = match self.programs.threads.get(program) {
             Some(start) => Process::start_thread(start, program, registry, first_token),
             None => Process::start(&self.programs.directory.join(program), program, registry, first_token),

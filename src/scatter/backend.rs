@@ -34,6 +34,8 @@ pub struct Setup {
     pub slots: u32,
     /// Programs that may be run, by name.
     pub programs: Vec<String>,
+    /// The memory that a handler may use, in MB.
+    pub handler_memory_mb: u64,
     /// Random, fresh at each boot.
     pub seed: u64,
 }
@@ -83,6 +85,8 @@ pub struct Backend {
     random: Random,
     load: u32,
     draining: bool,
+    /// All front-ends were told that nothing is under way any more.
+    farewell: bool,
     next_register: Tick,
 }
 
@@ -101,6 +105,7 @@ impl Backend {
             generation: 0,
             load: 0,
             draining: false,
+            farewell: false,
             next_register: now.tick,
         }
     }
@@ -121,10 +126,9 @@ impl Backend {
         self.runs.len()
     }
 
-    /// Whether all that it had to do is done, and told.
-    pub fn is_idle(&self) -> bool {
-        let told = |front: &Front| front.link.as_ref().is_none_or(|link| link.output().is_empty());
-        self.runs.is_empty() && self.fronts.iter().all(told)
+    /// Whether all that it had to do is done, and told, and nothing more is on its way to it.
+    pub fn is_drained(&self) -> bool {
+        self.farewell && self.runs.is_empty() && self.fronts.iter().all(Front::is_drained)
     }
 
     /// What is to be done to a handler next.
@@ -150,7 +154,17 @@ impl Backend {
                 && link.peer().is_some()
             {
                 register.write(&mut link.out);
+                front.asked += u32::from(register.draining);
             }
+        }
+    }
+
+    /// Draining, with nothing under way: front-ends are told so once more, and their answer to that comes when they have
+    /// read all results.
+    fn take_leave(&mut self, now: Now) {
+        if self.draining && self.runs.is_empty() && !self.farewell {
+            self.farewell = true;
+            self.register_everywhere(now);
         }
     }
 
@@ -178,5 +192,6 @@ impl Backend {
         self.judge_runs(now);
         self.judge_handlers(now);
         self.judge_preparations(now);
+        self.take_leave(now);
     }
 }

@@ -19,7 +19,7 @@ use serde_json::{Map, Value as Json};
 
 use super::split::Tasks;
 use super::usecase::{Merge, Mode, UseCase};
-use crate::limits::{LOST_MAX, SPAWNED_BYTES_MAX, SPAWNED_MAX, USECASE_PARALLEL_MAX};
+use crate::limits::{CHUNK_BYTES, LOST_MAX, SPAWNED_BYTES_MAX, SPAWNED_MAX, USECASE_PARALLEL_MAX};
 use crate::time::Tick;
 use crate::wire::frame::task::{Delivered, Fault};
 
@@ -143,6 +143,22 @@ impl std::fmt::Debug for Source {
     }
 }
 
+impl Chunk {
+    /// Appends the one behind it, if both came of one attempt and are not large together: crumbs would cost more
+    /// memory than they have bytes.
+    fn append(&mut self, next: Chunk) -> Result<(), Chunk> {
+        if self.from != next.from || self.bytes.len() + next.bytes.len() > CHUNK_BYTES {
+            return Err(next);
+        }
+        let mut whole = Hasher::new_with_initial_len(self.crc32, u64::from(self.plain_len));
+        whole.combine(&Hasher::new_with_initial_len(next.crc32, u64::from(next.plain_len)));
+        self.crc32 = whole.finalize();
+        self.plain_len = self.plain_len.saturating_add(next.plain_len);
+        self.bytes.extend_from_slice(&next.bytes);
+        Ok(())
+    }
+}
+
 /// A request that is being answered.
 #[derive(Debug)]
 pub(super) struct Job {
@@ -210,6 +226,11 @@ impl Job {
     /// Bytes that wait for the client.
     pub fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// Records that came of a sub-task.
+    pub fn records(&self, path: &Path) -> u64 {
+        self.tasks.get(path).map_or(0, |task| task.delivered.records)
     }
 
     /// Where it is at work.
@@ -297,14 +318,19 @@ impl Job {
     pub fn take_data(&mut self, path: &Path, records: u64, chunk: Chunk) {
         let (from, len) = (chunk.from, chunk.bytes.len());
         let Some(task) = self.running(path, from) else { return };
-        task.delivered.records += records;
+        task.delivered.records = task.delivered.records.saturating_add(records);
         task.delivered.bytes += u64::from(chunk.plain_len);
         let mut whole = Hasher::new_with_initial_len(task.delivered.crc32, task.delivered.bytes);
         whole.combine(&Hasher::new_with_initial_len(chunk.crc32, u64::from(chunk.plain_len)));
         task.delivered.crc32 = whole.finalize();
-        task.chunks.push_back(chunk);
+        let appended = match task.chunks.back_mut() {
+            Some(last) => last.append(chunk),
+            None => Err(chunk),
+        };
+        let is_new = appended.is_err();
+        task.chunks.extend(appended.err());
         self.bytes += len;
-        if self.case.merge == Merge::Unordered {
+        if is_new && self.case.merge == Merge::Unordered {
             self.ready.push_back(path.clone());
         }
     }

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::ids::{NodeId, Origin};
-use crate::limits::{FRAME_BYTES_MAX, HANDSHAKE_BYTES_MAX, HANDSHAKE_MS};
+use crate::limits::{HANDSHAKE_BYTES_MAX, HANDSHAKE_MS, TASK_FRAME_BYTES_MAX};
 use crate::random::Random;
 use crate::time::Tick;
 use crate::wire::frame::handshake::{Handshake, HandshakeError, Progress, Purpose, Role};
@@ -114,7 +114,7 @@ impl Link {
     /// What is at the beginning of `bytes`, and how long it is; `None` while it is not whole.
     pub fn next<'a>(&mut self, bytes: &'a [u8]) -> Result<Option<(Option<Came<'a>>, usize)>, String> {
         let bytes_max = match self.phase {
-            Phase::Up(_) => FRAME_BYTES_MAX,
+            Phase::Up(_) => TASK_FRAME_BYTES_MAX,
             Phase::Shaking(_) => HANDSHAKE_BYTES_MAX,
             Phase::Ending => {
                 return Ok(Some((None, bytes.len()))).map(|all| all.filter(|_| !bytes.is_empty()));
@@ -164,7 +164,7 @@ impl Link {
         if self.sent >= self.out.len() {
             self.out.clear();
             self.sent = 0;
-            self.out.shrink_to(FRAME_BYTES_MAX);
+            self.out.shrink_to(TASK_FRAME_BYTES_MAX);
         }
     }
 

@@ -138,7 +138,13 @@ impl Param {
             Some(json) => json.as_i64().ok_or(format!("param {name:?}: {member:?} must be an integer")),
         };
         let kind = match members.get("type").and_then(Json::as_str) {
-            Some("int") => Kind::Int { min: number("min", i64::MIN)?, max: number("max", i64::MAX)? },
+            Some("int") => {
+                let (min, max) = (number("min", i64::MIN)?, number("max", i64::MAX)?);
+                if min > max {
+                    return wrong("\"min\" is more than \"max\"");
+                }
+                Kind::Int { min, max }
+            }
             Some("date") => Kind::Date,
             Some("text") => {
                 let bytes_max = number("bytes_max", PARAM_TEXT_BYTES_MAX as i64)?;

@@ -2,6 +2,7 @@
 //! time, handlers that write in dribs, clients that read when they like, and back-ends that die.
 
 mod faults;
+mod hostile;
 mod merging;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -140,6 +141,7 @@ impl World {
             join: vec![SocketAddr::from(([127, 0, 0, 1], 1))],
             slots,
             programs: vec!["numbers".into(), "stillborn".into()],
+            handler_memory_mb: 100,
             seed: self.random.next_u64(),
         };
         let host = Host {

@@ -83,6 +83,8 @@ impl Kind {
     pub const CANCEL: Kind = Kind(43);
     /// The front-end is there.
     pub const PING: Kind = Kind(44);
+    /// The front-end knows that the back-end takes nothing new: all that it had for it has come before this.
+    pub const DRAINED: Kind = Kind(45);
 }
 
 /// Flag of an ENTRY: tell soon, by a DIGEST, that it was taken.

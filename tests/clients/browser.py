@@ -86,7 +86,7 @@ def judge(result):
     assert result["stranger"] == 404, result
 
 
-def browse(chromium, directory, url):
+def browse(chromium, directory, url, judge=judge):
     with tempfile.TemporaryDirectory(dir=directory, ignore_cleanup_errors=True) as profile:
         log = pathlib.Path(directory, "browser.log")
         with log.open("wb") as output:
@@ -114,4 +114,5 @@ def main():
     print("ok")
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -15,7 +15,7 @@ use crate::temp::TempDir;
 const CLIENT_PATIENCE: Duration = Duration::from_secs(90);
 
 /// Whether one of these programs can be run; which.
-fn find_program(names: &[&'static str]) -> Option<&'static str> {
+pub fn find_program(names: &[&'static str]) -> Option<&'static str> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let is_there = |name: &&&str| std::env::split_paths(&path).any(|dir| dir.join(name).is_file());
     if let Some(found) = names.iter().find(is_there) {
@@ -29,11 +29,11 @@ fn find_program(names: &[&'static str]) -> Option<&'static str> {
 }
 
 /// A file of `tests/clients`.
-fn client_file(name: &str) -> String {
+pub fn client_file(name: &str) -> String {
     format!("{}/tests/clients/{name}", env!("CARGO_MANIFEST_DIR"))
 }
 
-fn expect_success(mut running: Running) {
+pub fn expect_success(mut running: Running) {
     let output = running.end_within(CLIENT_PATIENCE);
     let (stdout, stderr) = (running.stdout(), running.stderr());
     assert!(output.status.success(), "{}\n{stdout}\n{stderr}", output.status);

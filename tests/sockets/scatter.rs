@@ -14,6 +14,12 @@ use crate::process::{Running, bare_command, pushup};
 use crate::temp::TempDir;
 use crate::wait_for;
 
+mod attacks;
+mod clients;
+mod deploys;
+mod handlers;
+mod kills;
+
 fn examples() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tools/examples")
 }
@@ -24,11 +30,20 @@ fn front_end() -> Node {
 }
 
 fn back_end(node: &Node, programs: &Path, slots: usize) -> Running {
-    let before = back_ends(node);
+    back_end_with(node, programs, slots, &[])
+}
+
+/// A back-end that is on its way.
+fn spawn_back_end(node: &Node, programs: &Path, slots: usize, flags: &[&str]) -> Running {
     let mut command = pushup();
     command.arg("worker").arg("--join").arg(node.worker.expect("it takes back-ends").to_string());
-    command.arg("--programs").arg(programs).args(["--slots", &slots.to_string()]);
-    let running = Running::spawn(&mut command);
+    command.arg("--programs").arg(programs).args(["--slots", &slots.to_string()]).args(flags);
+    Running::spawn(&mut command)
+}
+
+fn back_end_with(node: &Node, programs: &Path, slots: usize, flags: &[&str]) -> Running {
+    let before = back_ends(node);
+    let running = spawn_back_end(node, programs, slots, flags);
     wait_for("the back-end to join", || (back_ends(node) > before).then_some(()));
     running
 }
@@ -69,16 +84,23 @@ fn primes(to: u32) -> Vec<u8> {
     (2..to).filter(is_prime).flat_map(|prime| format!("{{\"prime\": {prime}}}\n").into_bytes()).collect()
 }
 
-/// A program for one test.
+/// A program for one test, in Python.
 fn program(dir: &TempDir, name: &str, code: &str) {
+    let begin = "#!/usr/bin/env python3\nimport json, os, sys, time\nrecords = os.fdopen(3, \"w\")";
+    script(dir, name, &format!("{begin}\n{code}"));
+}
+
+/// A program for one test, in any language.
+fn script(dir: &TempDir, name: &str, code: &str) {
     use std::os::unix::fs::PermissionsExt;
     let path = dir.file(name);
-    std::fs::write(
-        &path,
-        format!("#!/usr/bin/env python3\nimport json, os, sys, time\nrecords = os.fdopen(3, \"w\")\n{code}"),
-    )
-    .unwrap();
+    std::fs::write(&path, code).unwrap();
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+/// Whether a process is there, and no zombie.
+fn is_alive(pid: u32) -> bool {
+    std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "))
 }
 
 #[test]
@@ -280,10 +302,7 @@ fn handlers_stop(read: usize) {
     }
     assert!(first.starts_with(b"HTTP/1.1 200"));
     drop(stream);
-    let alive = |pid: &u32| {
-        std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "))
-    };
-    wait_for("their end", || (!pids().iter().any(alive)).then_some(()));
+    wait_for("their end", || (!pids().iter().any(|pid| is_alive(*pid))).then_some(()));
     wait_for("rest", || (view(&node)["requests"] == 0).then_some(()));
 }
 

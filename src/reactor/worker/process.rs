@@ -1,5 +1,6 @@
 //! A handler's process and its pipes: lines to standard input, records from descriptor 3, and what it writes to
-//! standard output and error becomes log lines. Or a thread of this process, with pipes of the same kind.
+//! standard output and error becomes log lines.
+//! Or a thread of this process, with pipes of the same kind.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -10,16 +11,21 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use mio::event::Event;
+use mio::unix::SourceFd;
 use mio::unix::pipe::{self, Receiver, Sender};
 use mio::{Interest, Registry, Token};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
-use crate::limits::LOG_LINE_BYTES_MAX;
+use crate::limits::{LOG_LINE_BYTES_MAX, LOG_LINES_MAX};
 
-/// Pipes by the last digits of their tokens.
+/// Tokens of a handler: its pipes, and its end.
+pub(super) const TOKENS: usize = 5;
+/// Which is which, by the last digits of a token.
 const RECORDS: usize = 0;
 const INPUT: usize = 1;
 const LOG_OUT: usize = 2;
 const LOG_ERR: usize = 3;
+const EXIT: usize = 4;
 /// The descriptor that a handler writes its records to.
 const RECORDS_FD: i32 = 3;
 
@@ -35,8 +41,9 @@ pub type StartThread = Box<dyn Fn(File, File) -> io::Result<()>>;
 
 /// What runs a handler.
 enum Body {
-    Child(Child),
-    /// A thread. It cannot be ended, only left alone: who writes to it or reads from it no more is told so by its pipes.
+    /// A process; the descriptor, which becomes readable when it ends, is only kept.
+    Child(Child, #[expect(dead_code)] OwnedFd),
+    /// A thread. It cannot be ended, only left alone: its pipes tell it that nobody listens.
     Thread,
 }
 
@@ -51,9 +58,19 @@ pub(super) struct Process {
     /// Lines that the process has not taken.
     unwritten: VecDeque<u8>,
     closes: bool,
-    /// It was waited for: its number may be another's. Of a thread: it is left alone.
-    is_over: bool,
+    /// It was waited for: its number may be another's.
+    is_reaped: bool,
+    /// It has ended, though others may still have its pipes.
+    has_exited: bool,
+    /// It has closed its records.
+    is_closed: bool,
+    /// How often it was looked at since then.
+    looks: u32,
     logs: [Log; 2],
+    /// Lines that may still be logged before the next look.
+    lines: u32,
+    /// Lines that were left out since the last.
+    left_out: u64,
 }
 
 impl Process {
@@ -81,9 +98,12 @@ impl Process {
         let mut err = receiver(child.stderr.take().ok_or_else(missing)?)?;
         registry.register(&mut out, Token(first_token + LOG_OUT), Interest::READABLE)?;
         registry.register(&mut err, Token(first_token + LOG_ERR), Interest::READABLE)?;
+        let exit = pidfd_open(Pid::from_child(&child), PidfdFlags::empty())?;
+        registry.register(&mut SourceFd(&exit.as_raw_fd()), Token(first_token + EXIT), Interest::READABLE)?;
         records.set_nonblocking(true)?;
-        let mut process = Process::new(name, Body::Child(child), records, input, registry, first_token)?;
-        process.logs = [Log { pipe: Some(out), ..Log::default() }, Log { pipe: Some(err), ..Log::default() }];
+        let body = Body::Child(child, exit);
+        let mut process = Process::new(name, body, records, input, registry, first_token)?;
+        process.logs = [out, err].map(|pipe| Log { pipe: Some(pipe), ..Log::default() });
         Ok(process)
     }
 
@@ -121,17 +141,28 @@ impl Process {
             input: Some(input),
             unwritten: VecDeque::new(),
             closes: false,
-            is_over: false,
+            is_reaped: false,
+            has_exited: false,
+            is_closed: false,
+            looks: 0,
             logs: [Log::default(), Log::default()],
+            lines: LOG_LINES_MAX,
+            left_out: 0,
         })
     }
 
     /// Remembers what a pipe is ready for.
     pub fn handle_event(&mut self, pipe: usize, event: &Event) {
         match pipe {
-            RECORDS => self.is_readable = true,
+            RECORDS => self.is_readable = !self.is_closed,
             INPUT if event.is_error() || event.is_write_closed() => self.input = None,
             INPUT => self.write_on(),
+            EXIT => {
+                self.has_exited = true;
+                // What it has written is read; nobody writes more, but whoever has left its group.
+                self.is_readable = !self.is_closed;
+                self.kill();
+            }
             _ => {
                 if let Some(log) = self.logs.get_mut(pipe - LOG_OUT) {
                     log.is_readable = true;
@@ -142,14 +173,33 @@ impl Process {
 
     /// Whether there is something to read, though the kernel will not tell it again.
     pub fn is_unread(&self) -> bool {
-        self.is_over || self.is_readable && !self.is_paused || self.logs.iter().any(|log| log.is_readable)
+        (self.is_readable || self.has_exited) && !self.is_paused
+            || self.logs.iter().any(|log| log.is_readable)
+    }
+
+    /// Whether it has ended and all that it has written was read: a child of its may keep the pipe open for ever.
+    pub fn is_over(&self) -> bool {
+        self.has_exited && !self.is_readable && !self.is_paused
+    }
+
+    /// There are no more records: it is about to end, and will tell how.
+    pub fn close_records(&mut self) {
+        self.is_closed = true;
+        self.is_readable = false;
+        self.has_exited |= matches!(self.body, Body::Thread);
+    }
+
+    /// A while has passed. Whoever has closed its records and does not end is of no use.
+    pub fn look(&mut self) {
+        self.renew_lines();
+        self.looks += u32::from(self.is_closed);
+        if self.looks > 1 {
+            self.kill();
+        }
     }
 
     /// Reads records, if there are any; 0 is their end.
     pub fn read_records(&mut self, buffer: &mut [u8]) -> Option<io::Result<usize>> {
-        if matches!(self.body, Body::Thread) && self.is_over {
-            return Some(Ok(0));
-        }
         if !self.is_readable || self.is_paused {
             return None;
         }
@@ -165,14 +215,20 @@ impl Process {
 
     /// Logs what the program has written elsewhere.
     pub fn read_logs(&mut self, buffer: &mut [u8]) {
+        let (name, pid) = (&self.name, self.pid());
         for log in &mut self.logs {
-            let Body::Child(child) = &self.body else { continue };
             let Some(pipe) = log.pipe.as_mut().filter(|_| log.is_readable) else { continue };
             match pipe.read(buffer) {
                 Ok(len @ 1..) => {
                     for byte in buffer.get(..len).unwrap_or_default() {
                         if *byte == b'\n' || log.line.len() >= LOG_LINE_BYTES_MAX {
-                            ::log::info!("{} ({}): {}", self.name, child.id(), log.line.escape_ascii());
+                            match self.lines.checked_sub(1) {
+                                Some(rest) => {
+                                    self.lines = rest;
+                                    ::log::info!("{name} ({pid}): {}", log.line.escape_ascii());
+                                }
+                                None => self.left_out += 1,
+                            }
                             log.line.clear();
                         }
                         if *byte != b'\n' {
@@ -188,6 +244,22 @@ impl Process {
                 }
             }
         }
+    }
+
+    /// A while has passed: so many lines may be logged again. Tells what was left out.
+    fn renew_lines(&mut self) {
+        if self.left_out > 0 {
+            ::log::warn!("{} ({}): {} lines are left out", self.name, self.pid(), self.left_out);
+        }
+        (self.lines, self.left_out) = (LOG_LINES_MAX, 0);
+    }
+
+    /// The memory that it uses, in bytes: what of it is resident.
+    pub fn memory(&self) -> Option<u64> {
+        let Body::Child(child, _) = &self.body else { return None };
+        let text = std::fs::read_to_string(format!("/proc/{}/status", child.id())).ok()?;
+        let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+        line.trim().trim_end_matches(" kB").parse::<u64>().ok()?.checked_mul(1024)
     }
 
     /// Gives it a line.
@@ -242,27 +314,37 @@ impl Process {
 
     #[allow(unsafe_code)]
     fn signal(&mut self, signal: i32) {
-        if self.is_over {
+        if self.is_reaped {
             return;
         }
         match &self.body {
             // SAFETY: a system call without pointers. The child was not waited for, so that its number is still its own
             // and its group's.
-            Body::Child(child) => drop(unsafe { libc::kill(-(child.id() as i32), signal) }),
+            Body::Child(child, _) => drop(unsafe { libc::kill(-(child.id() as i32), signal) }),
             Body::Thread => {
-                self.is_over = true;
                 self.input = None;
+                self.has_exited = true;
+                self.is_readable = false;
             }
         }
     }
 
-    /// It has closed its records: whatever is left of it is ended. Tells how it ended.
+    /// A process's number; a thread has this one's.
+    fn pid(&self) -> u32 {
+        match &self.body {
+            Body::Child(child, _) => child.id(),
+            Body::Thread => std::process::id(),
+        }
+    }
+
+    /// Whatever is left of it is ended. Tells how it ended.
     pub fn end(&mut self) -> String {
         // Its group may outlive it. One that is ending already keeps the status it ends with.
         self.kill();
-        self.is_over = true;
+        self.renew_lines();
+        self.is_reaped = true;
         match &mut self.body {
-            Body::Child(child) => {
+            Body::Child(child, _) => {
                 child.wait().map_or_else(|error| error.to_string(), |status| status.to_string())
             }
             Body::Thread => "its thread has ended or was left alone".to_owned(),
@@ -272,7 +354,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        if !self.is_over {
+        if !self.is_reaped {
             self.end();
         }
     }

@@ -20,11 +20,19 @@ pub(super) struct Front {
     dialing: Option<Tick>,
     next_dial: Tick,
     failures: u32,
+    /// How often it was told that this back-end drains, and has not said that it knows.
+    pub asked: u32,
 }
 
 impl Front {
     pub fn new(address: SocketAddr, now: Tick) -> Front {
-        Front { address, link: None, dialing: None, next_dial: now, failures: 0 }
+        Front { address, link: None, dialing: None, next_dial: now, failures: 0, asked: 0 }
+    }
+
+    /// Whether nothing of it is on its way here, and nothing on its way to it.
+    pub fn is_drained(&self) -> bool {
+        let is_up = self.link.as_ref().is_some_and(|link| link.peer().is_some());
+        self.asked == 0 || !is_up
     }
 
     /// When something of it is due.
@@ -54,6 +62,7 @@ impl Backend {
         let link = self.setup.identity.link(Role::Dialer, &mut self.random, now.tick);
         let Some(front) = self.fronts.get_mut(at) else { return };
         front.dialing = None;
+        front.asked = 0;
         front.link = Some(link);
     }
 
@@ -107,6 +116,7 @@ impl Backend {
         front.failures = 0;
         if let Some(link) = &mut front.link {
             register.write(&mut link.out);
+            front.asked += u32::from(register.draining);
         }
     }
 
@@ -121,13 +131,19 @@ impl Backend {
 
     fn handle_frame(&mut self, at: usize, frame: &Frame, now: Now) {
         let done = match frame.kind {
-            Kind::RUN => RunMeta::parse(frame.meta).map(|run| self.begin_run(at, run, frame.body, now)),
+            Kind::RUN => RunMeta::parse(frame.meta).and_then(|run| self.begin_run(at, run, frame.body, now)),
             Kind::CREDIT => {
                 parse_of_run(frame.meta).map(|(run, bytes)| self.take_credit((at, run), bytes, now))
             }
             Kind::CANCEL => parse_of_run(frame.meta).map(|(run, _)| self.cancel((at, run), now)),
             Kind::PREPARE => Prepare::parse(frame.meta).map(|prepare| self.prepare(at, prepare, now)),
             Kind::DROP => Edition::parse(frame.meta).map(|edition| self.drop_edition(at, &edition, now)),
+            Kind::DRAINED => {
+                if let Some(front) = self.fronts.get_mut(at) {
+                    front.asked = front.asked.saturating_sub(1);
+                }
+                Ok(())
+            }
             Kind::BYE => {
                 let reason = Bye::parse(frame.meta).map_or(String::new(), |bye| bye.reason);
                 ::log::warn!("a front-end ends the link: {reason}");

@@ -66,6 +66,11 @@ impl Handler {
 }
 
 impl Backend {
+    /// Whether there is room for one more.
+    pub(super) fn has_room(&self) -> bool {
+        self.handlers.len() < HANDLERS_MAX
+    }
+
     pub(super) fn handler(&mut self, id: HandlerId) -> Option<&mut Handler> {
         self.handlers.get_mut(id.index as usize).filter(|handler| handler.generation == id.generation)
     }
@@ -121,7 +126,7 @@ impl Backend {
         let owner = (at, edition.clone());
         let there = self.handler_ids(&owner).len();
         for _ in there..keep.min(self.setup.slots as usize) {
-            if self.handlers.len() < HANDLERS_MAX {
+            if self.has_room() {
                 self.start_handler(owner.clone(), &program, keep);
             }
         }
@@ -204,6 +209,12 @@ impl Backend {
 
     /// Asks it to stop what it is doing.
     pub(super) fn cancel_handler(&mut self, id: HandlerId, line: Vec<u8>, now: Now) {
+        let going = |handler: &Handler| matches!(handler.state, State::Cancelled(_) | State::Terminated(_));
+        let ending = self.handlers.iter().filter(|(_, handler)| going(handler)).count();
+        // Time to end is for so many; who comes and leaves without a pause would fill the machine with others.
+        if ending >= 2 * self.setup.slots as usize {
+            return self.kill(id);
+        }
         let Some(handler) = self.handler(id) else { return };
         handler.state = State::Cancelled(now.tick.plus_ms(HANDLER_CANCEL_MS));
         self.actions.push_back(Action::Write(id, line));
@@ -216,6 +227,30 @@ impl Backend {
         handler.state = State::Terminated(now.tick.plus_ms(HANDLER_TERM_MS));
         self.actions.push_back(Action::Terminate(id));
         self.read_on(id);
+    }
+
+    /// Ends it at once.
+    fn kill(&mut self, id: HandlerId) {
+        let Some(handler) = self.handler(id) else { return };
+        handler.state = State::Killed;
+        self.actions.push_back(Action::Kill(id));
+        self.read_on(id);
+    }
+
+    /// Its process uses so much memory, in bytes. One that uses too much is ended, before the machine ends another.
+    pub fn handle_memory(&mut self, id: HandlerId, bytes: u64) {
+        let mb = self.setup.handler_memory_mb;
+        let Some(handler) = self.handler(id) else { return };
+        let state = handler.state;
+        if bytes <= mb << 20 || state == State::Killed {
+            return;
+        }
+        let why = format!("it used more than {mb} MB of memory");
+        ::log::warn!("a handler is ended: {why}");
+        if let State::Busy(key) = state {
+            self.fail_run(key, Fault::Handler, &why);
+        }
+        self.kill(id);
     }
 
     /// What it writes is read again, if it was not.
@@ -250,12 +285,7 @@ impl Backend {
         for (id, state) in late {
             match state {
                 State::Cancelled(_) | State::Closing(_) => self.terminate(id, now),
-                _ => {
-                    if let Some(handler) = self.handler(id) {
-                        handler.state = State::Killed;
-                    }
-                    self.actions.push_back(Action::Kill(id));
-                }
+                _ => self.kill(id),
             }
         }
     }

@@ -9,9 +9,13 @@ use serde_json::Value as Json;
 
 use super::handlers::State;
 use super::{Action, Backend, HandlerId, RunKey};
-use crate::limits::{CHUNK_BYTES, CHUNK_MS, RECORD_BYTES_MAX, RUN_GRACE_MS, SPAWN_BYTES_MAX};
+use crate::limits::{
+    CHUNK_BYTES, CHUNK_MS, PROGRESS_TOLD_MS, RECORD_BYTES_MAX, RUN_GRACE_MS, SPAWN_BYTES_MAX,
+    SPAWNED_BYTES_MAX, SPAWNED_MAX,
+};
 use crate::time::{Now, Tick};
 use crate::wire::frame::Kind;
+use crate::wire::frame::meta::NotUnderstood;
 use crate::wire::frame::task::{Data, Delivered, Fail, Fault, Run as RunMeta, write_of_run, write_spawn};
 
 /// The byte that a control line begins with.
@@ -38,6 +42,11 @@ pub(super) struct Run {
     records: u64,
     /// When they are sent, however few.
     flush_at: Option<Tick>,
+    /// Sub-tasks that it has spawned, and their bytes.
+    spawned: usize,
+    spawned_bytes: usize,
+    /// Before that its handler's word that it is at work is not passed on again.
+    next_progress: Tick,
     /// Its handler said that it is done.
     ended: bool,
 }
@@ -52,8 +61,17 @@ impl Run {
 }
 
 impl Backend {
-    pub(super) fn begin_run(&mut self, at: usize, meta: RunMeta, line: &[u8], now: Now) {
+    pub(super) fn begin_run(
+        &mut self,
+        at: usize,
+        meta: RunMeta,
+        line: &[u8],
+        now: Now,
+    ) -> Result<(), NotUnderstood> {
         let key = (at, meta.run);
+        if self.runs.contains_key(&key) {
+            return Err(NotUnderstood("run"));
+        }
         let json: Option<Json> = serde_json::from_slice(line).ok();
         let id = json.as_ref().and_then(|json| json.pointer("/run/id")).and_then(Json::as_str);
         let refusal = match id {
@@ -63,11 +81,13 @@ impl Backend {
             _ if self.runs.len() >= (self.setup.slots as usize + 1) * self.setup.join.len() => {
                 Some((Fault::Busy, "all slots are taken".to_owned()))
             }
+            _ if !self.has_room() => Some((Fault::Busy, "there are too many handlers".to_owned())),
             None => Some((Fault::Handler, "the sub-task's line is not understood".to_owned())),
             Some(_) => None,
         };
         if let Some((fault, reason)) = refusal {
-            return self.send_fail(key, fault, &reason);
+            self.send_fail(key, fault, &reason);
+            return Ok(());
         }
         let id = id.unwrap_or_default().to_owned();
         let handler = self.free_handler(at, &meta.edition, &meta.program, meta.processes as usize);
@@ -75,12 +95,13 @@ impl Backend {
             process.state = State::Busy(key);
         }
         self.actions.push_back(Action::Write(handler, line.to_vec()));
+        self.farewell = false;
         self.runs.insert(
             key,
             Run {
                 handler,
                 id,
-                credit: meta.credit as i64,
+                credit: i64::try_from(meta.credit).unwrap_or(i64::MAX),
                 deflate: meta.gzip.then(|| Deflate::new(meta.alone)),
                 // The front-end ends it in time; this is for one that does not.
                 deadline: now.tick.plus_ms(meta.deadline_ms.saturating_add(RUN_GRACE_MS)),
@@ -91,9 +112,13 @@ impl Backend {
                 pending_records: 0,
                 records: 0,
                 flush_at: None,
+                spawned: 0,
+                spawned_bytes: 0,
+                next_progress: now.tick,
                 ended: false,
             },
         );
+        Ok(())
     }
 
     /// What a handler wrote to its descriptor 3.
@@ -178,9 +203,12 @@ impl Backend {
             "end" => self.handle_end(id, content, now),
             "error" => self.handle_error(id, content, now),
             "progress" => {
-                if let Some((key, _)) = self.run_of(id)
-                    && let Some(out) = self.out(key.0)
+                // It costs no credit, and so must be bounded in another way.
+                if let Some((key, run)) = self.run_of(id)
+                    && now.tick >= run.next_progress
                 {
+                    run.next_progress = now.tick.plus_ms(PROGRESS_TOLD_MS);
+                    let Some(out) = self.out(key.0) else { return };
                     write_of_run(Kind::PROGRESS, key.1, 0, out);
                 }
             }
@@ -236,6 +264,11 @@ impl Backend {
             return self.misbehaves(id, "what it spawns is not understood", now);
         };
         let Some((key, run)) = self.run_of(id) else { return };
+        run.spawned += tasks.len();
+        run.spawned_bytes += len;
+        if run.spawned > SPAWNED_MAX || run.spawned_bytes > SPAWNED_BYTES_MAX {
+            return self.misbehaves(id, "it spawns too much", now);
+        }
         let known = (run.skip.spawned as usize).min(tasks.len());
         run.skip.spawned -= known as u32;
         tasks.drain(..known);
@@ -308,7 +341,7 @@ impl Backend {
 
     pub(super) fn take_credit(&mut self, key: RunKey, bytes: u64, now: Now) {
         let Some(run) = self.runs.get_mut(&key) else { return };
-        run.credit = run.credit.saturating_add(bytes as i64);
+        run.credit = run.credit.saturating_add(i64::try_from(bytes).unwrap_or(i64::MAX));
         let handler = run.handler;
         self.send_ready(handler, now);
     }

@@ -2,7 +2,7 @@
 
 use super::{Frontend, JobId, Running};
 use crate::ids::LinkId;
-use crate::limits::{RUN_SILENT_MS, STARVED_MS, WINDOW_BYTES};
+use crate::limits::{BACKEND_OUTPUT_BYTES_MAX, RUN_SILENT_MS, STARVED_MS, WINDOW_BYTES};
 use crate::scatter::job::{Attempt, Errand, Failure};
 use crate::scatter::scheduler::Candidate;
 use crate::scatter::usecase::{Merge, Mode};
@@ -46,8 +46,10 @@ impl Frontend {
             let Some(register) = &backend.register else { continue };
             // Results wait for the head: the place that is kept is for it.
             let slots = register.slots as usize + usize::from(errand.is_head);
-            let fits =
-                !register.draining && backend.runs.len() < slots && register.programs.contains(&case.program);
+            let fits = !register.draining
+                && backend.runs.len() < slots
+                && backend.link.output().len() < BACKEND_OUTPUT_BYTES_MAX / 2
+                && register.programs.contains(&case.program);
             if fits {
                 let busy = backend.runs.len() as u32 * 1000 / register.slots.max(1);
                 let of_this = backend.runs.values().filter(|run| run.job == id).count() as u32;

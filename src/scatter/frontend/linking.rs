@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 use super::{Backend, Frontend};
 use crate::ids::LinkId;
 use crate::limits::{
-    BACKEND_PING_MS, BACKEND_SILENT_MS, BACKENDS_MAX, LINK_ENDING_MS, LINKS_UNPROVEN_MAX, SCATTER_STEP_MS,
+    BACKEND_OUTPUT_BYTES_MAX, BACKEND_PING_MS, BACKEND_SILENT_MS, BACKENDS_MAX, LINK_ENDING_MS,
+    LINKS_UNPROVEN_MAX, SCATTER_STEP_MS,
 };
 use crate::scatter::link::Came;
 use crate::time::{Now, Tick};
@@ -83,7 +84,17 @@ impl Frontend {
         if let Some(backend) = self.backend(id) {
             backend.link.keep(bytes, used);
         }
+        self.cut_if_deaf(id, now);
         self.list(id);
+    }
+
+    /// Whoever makes the front-end speak and does not listen would fill its memory.
+    fn cut_if_deaf(&mut self, id: LinkId, now: Now) {
+        let Some(backend) = self.backend(id) else { return };
+        if backend.link.output().len() > BACKEND_OUTPUT_BYTES_MAX {
+            ::log::warn!("back-end {} does not read what it is told", backend.address);
+            self.close(id, now);
+        }
     }
 
     fn handle_frame(&mut self, id: LinkId, frame: &Frame, now: Now) {
@@ -108,6 +119,9 @@ impl Frontend {
     fn register(&mut self, id: LinkId, register: Register, now: Now) {
         let Some(backend) = self.backend(id) else { return };
         let known = backend.register.replace(register.clone());
+        if register.draining {
+            encode(Kind::DRAINED, 0, b"{}", &[], &mut backend.link.out);
+        }
         if known.is_none_or(|known| known.programs != register.programs) {
             self.prepare_all(id);
         }

@@ -35,7 +35,11 @@ impl Frontend {
                 Ok(())
             }
             Kind::END => {
-                let (run, _) = parse_of_run(frame.meta).map_err(|why| why.to_string())?;
+                let (run, records) = parse_of_run(frame.meta).map_err(|why| why.to_string())?;
+                let Some((job, path)) = self.heard_of(id, run, now) else { return Ok(()) };
+                if self.entry(job).is_some_and(|entry| entry.job.records(&path) != records) {
+                    return Err("an end does not count what came before it".to_owned());
+                }
                 let Some(running) = self.backend(id).and_then(|backend| backend.runs.remove(&run)) else {
                     return Ok(());
                 };
@@ -71,6 +75,9 @@ impl Frontend {
         let Some(running) = self.backend(id).and_then(|backend| backend.runs.get_mut(&data.run)) else {
             return Ok(());
         };
+        if body.is_empty() || data.records == 0 || data.records > u64::from(data.plain_len) {
+            return Err("a chunk has other records than it says".to_owned());
+        }
         running.credit -= body.len() as i64;
         if running.credit < -(CHUNK_BYTES_MAX as i64) {
             return Err("it sends more than it was given credit for".to_owned());
@@ -79,6 +86,10 @@ impl Frontend {
         if entry.job.gzip {
             if !ends_at_a_byte(body) {
                 return Err("a compressed chunk does not end in a sync flush".to_owned());
+            }
+            // Whether it is right only the client can tell; this much cannot be.
+            if data.plain_len as usize > CHUNK_BYTES_MAX {
+                return Err("a chunk is too long".to_owned());
             }
         } else if body.len() != data.plain_len as usize {
             return Err("a chunk is not as long as it says".to_owned());

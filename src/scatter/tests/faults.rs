@@ -298,6 +298,7 @@ fn a_stranger_without_the_key_is_refused() {
         join: vec![SocketAddr::from(([127, 0, 0, 1], 1))],
         slots: 1,
         programs: vec!["numbers".into()],
+        handler_memory_mb: 100,
         seed: 1,
     };
     world.add_backend(1);
@@ -386,4 +387,39 @@ fn silent_strangers_make_way() {
     }
     world.add_backend(1);
     world.run_until("it to register", |world| world.front.view()["backends"] != json!([]));
+}
+
+/// A back-end that is told to stop does also what was on its way to it: nothing is lost, and nothing tried again.
+#[test]
+fn a_back_end_that_is_drained_loses_nothing() {
+    for seed in 0..200 {
+        let mut world = World::new(seed, 3, numbers);
+        world.put(json!({"parallel": 4}), 20);
+        for client in 0..4 {
+            world.start(0, 300, client % 2 == 0).unwrap();
+        }
+        let moment = world.chance(12);
+        for step in 0..400 {
+            for client in 0..4 {
+                world.take(client, 2);
+            }
+            world.step();
+            if step == moment {
+                let now = world.now;
+                world.hosts.get_mut(&1).unwrap().backend.drain(now);
+            }
+            // Its process ends, and with it the link; what it has sent arrives.
+            if step >= moment && world.hosts.get(&1).is_some_and(|host| host.backend.is_drained()) {
+                let rest: Vec<u8> = world.hosts.get_mut(&1).unwrap().to_front.drain(..).collect();
+                let link = world.hosts[&1].link.unwrap();
+                world.front.handle_input(link, &rest, world.now);
+                world.kill(1);
+            }
+        }
+        assert!(!world.hosts.contains_key(&1), "seed {seed}: it does not end");
+        world.finish();
+        assert_eq!(world.front.retries, 0, "seed {seed}: something was lost");
+        assert!(world.clients[1].body == expected(0, 300));
+        world.check_rest();
+    }
 }

@@ -11,6 +11,7 @@
 //!    ── SPAWN + sub-tasks ──▶, PROGRESS ──▶
 //!    ── END ──▶ or FAIL ──▶
 //!    ◀── CANCEL ──, DROP ──
+//!    ◀── DRAINED ──                                     to each REGISTER that says so
 //! ```
 //!
 //! Each is read strictly, but members that are not known are skipped. Numbers that are not there are 0.
