@@ -222,6 +222,7 @@ impl Client {
             match self.stream.read(&mut chunk) {
                 Ok(0) => return count,
                 Ok(len) => count += len,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == ErrorKind::ConnectionReset => return count,
                 Err(error) => panic!("after {count} bytes: {error}"),
             }
@@ -255,6 +256,8 @@ impl Client {
                 self.input.extend_from_slice(&chunk[..len]);
                 len
             }
+            // Whoever was stopped and goes on is told so.
+            Err(error) if error.kind() == ErrorKind::Interrupted => self.read_more(),
             Err(error) => panic!("no answer within {:?}: {error}", self.patience),
         }
     }

@@ -90,7 +90,10 @@ impl Process {
         registry.register(&mut out, Token(first_token + LOG_OUT), Interest::READABLE)?;
         registry.register(&mut err, Token(first_token + LOG_ERR), Interest::READABLE)?;
         let pid = Pid::from_child(&child);
-        let exit = pidfd_open(pid, PidfdFlags::empty())?;
+        let exit = pidfd_open(pid, PidfdFlags::empty()).inspect_err(|_| {
+            // Without a descriptor for its end there is nobody to wait for it later.
+            let _ = child.kill().and_then(|()| child.wait());
+        })?;
         registry.register(&mut SourceFd(&exit.as_raw_fd()), Token(first_token + EXIT), Interest::READABLE)?;
         let log = |pipe| Log { pipe: Some(pipe), is_readable: false, line: Vec::new() };
         Ok(Process {
