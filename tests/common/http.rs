@@ -222,6 +222,7 @@ impl Client {
             match self.stream.read(&mut chunk) {
                 Ok(0) => return count,
                 Ok(len) => count += len,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == ErrorKind::ConnectionReset => return count,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => panic!("after {count} bytes: {error}"),

@@ -98,7 +98,11 @@ impl Process {
         let mut err = receiver(child.stderr.take().ok_or_else(missing)?)?;
         registry.register(&mut out, Token(first_token + LOG_OUT), Interest::READABLE)?;
         registry.register(&mut err, Token(first_token + LOG_ERR), Interest::READABLE)?;
-        let exit = pidfd_open(Pid::from_child(&child), PidfdFlags::empty())?;
+        let pid = Pid::from_child(&child);
+        let exit = pidfd_open(pid, PidfdFlags::empty()).inspect_err(|_| {
+            // Without a descriptor for its end there is nobody to wait for it later.
+            let _ = child.kill().and_then(|()| child.wait());
+        })?;
         registry.register(&mut SourceFd(&exit.as_raw_fd()), Token(first_token + EXIT), Interest::READABLE)?;
         records.set_nonblocking(true)?;
         let body = Body::Child(child, exit);

@@ -17,6 +17,7 @@ use crate::time::{Now, Tick};
 use crate::wire::frame::Kind;
 use crate::wire::frame::meta::NotUnderstood;
 use crate::wire::frame::task::{Data, Delivered, Fail, Fault, Run as RunMeta, write_of_run, write_spawn};
+use crate::wire::gzip::ends_at_a_byte;
 
 /// The byte that a control line begins with.
 const CONTROL: u8 = 0x1e;
@@ -409,20 +410,19 @@ impl Deflate {
         if *alone {
             state.reset();
         }
-        let mut out = Vec::with_capacity(plain.len() / 2 + 64);
+        // Room for all, also of what cannot be compressed: one call is enough then.
+        let mut out = Vec::with_capacity(plain.len() + plain.len() / 8 + 1024);
         let mut rest = plain;
         loop {
             let before = state.total_in();
             let room = out.capacity();
             let status = state.compress_vec(rest, &mut out, FlushCompress::Sync);
             rest = rest.get((state.total_in() - before) as usize..).unwrap_or_default();
-            // Room that is left over says that the flush is complete.
+            // Room that is left over does not say that it was flushed: a call that could not write a whole block leaves
+            // the flush undone, and the next one writes the rest of that block and nothing more.
+            let flushed = rest.is_empty() && out.len() < room && ends_at_a_byte(&out);
             match status {
-                Ok(Status::Ok | Status::StreamEnd | Status::BufError)
-                    if rest.is_empty() && out.len() < room =>
-                {
-                    return out;
-                }
+                Ok(Status::Ok | Status::StreamEnd | Status::BufError) if flushed => return out,
                 _ => out.reserve(plain.len() / 4 + 64),
             }
         }
@@ -432,5 +432,43 @@ impl Deflate {
 impl std::fmt::Debug for Deflate {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Deflate(alone: {})", self.alone)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Deflate;
+    use crate::random::Random;
+    use crate::wire::gzip::Member;
+
+    /// Of any length: it ends in a flush, and nothing is missing.
+    #[test]
+    fn a_chunk_is_flushed_whatever_room_it_takes() {
+        let mut random = Random::new(7);
+        let mut text = Vec::new();
+        while text.len() < 150_000 {
+            text.extend(format!("{:06x}", random.next_u64() >> 40).into_bytes());
+        }
+        let noise: Vec<u8> = (0..20_000).flat_map(|_| random.next_u64().to_be_bytes()).collect();
+        let lengths = (1..300).chain((70_000..76_000).step_by(61)).chain((145_000..150_000).step_by(61));
+        for (len, plain) in lengths.flat_map(|len| [(len, &text), (len, &noise)]) {
+            let plain = &plain[..len];
+            for alone in [false, true] {
+                let mut deflate = Deflate::new(alone);
+                let pieces = [plain, plain].map(|plain| deflate.compress(plain));
+                assert!(pieces.iter().all(|piece| piece.ends_with(&[0, 0, 0xff, 0xff])), "{len} bytes");
+                assert!(len < 100 || len > 20_000 || alone || pieces[1].len() * 4 < pieces[0].len() + 100);
+                let mut member = Member::default();
+                let mut bytes = Vec::new();
+                for piece in pieces {
+                    bytes.extend(member.add(piece, len as u32, crc32fast::hash(plain)));
+                }
+                bytes.extend(member.finish());
+                let mut back = Vec::new();
+                let mut decoder = flate2::bufread::GzDecoder::new(&bytes[..]);
+                std::io::Read::read_to_end(&mut decoder, &mut back).unwrap();
+                assert!(back == [plain, plain].concat(), "{len} bytes");
+            }
+        }
     }
 }
