@@ -17,7 +17,6 @@ use slab::Slab;
 
 pub use super::job::Failure;
 use super::job::{Chunk, Job, Path};
-use super::link::{Identity, Link};
 use super::scheduler::{Policy, Scheduler};
 use super::usecase::UseCase;
 use crate::ids::{ConnId, LinkId};
@@ -25,6 +24,7 @@ use crate::limits::{JOBS_MAX, SCATTER_STEP_MS, USECASES_MAX};
 use crate::random::Random;
 use crate::time::{Now, Tick};
 use crate::wire::frame::Kind;
+use crate::wire::frame::link::{Identity, Link};
 use crate::wire::frame::task::{Edition, Prepare, Register, write_of_run};
 use crate::wire::gzip::Member;
 

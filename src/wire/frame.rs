@@ -22,6 +22,7 @@
 //! `session::peer`.
 
 pub mod handshake;
+pub mod link;
 pub mod message;
 pub mod meta;
 pub mod task;
