@@ -4,6 +4,7 @@
 //! have no flag here, for everyone on the machine can read an argument; they come
 //! from files.
 
+mod cluster;
 mod help;
 
 use std::ffi::OsString;
@@ -11,7 +12,7 @@ use std::path::PathBuf;
 
 use lexopt::{Arg, Parser};
 
-use crate::client::{http::Server, publish, subscribe};
+use crate::client::{ctl, http::Server, publish, subscribe};
 use crate::config;
 use crate::error::StartError;
 use crate::ids::ChannelName;
@@ -19,7 +20,7 @@ use crate::limits::{
     CHANNELS_PER_REQUEST_MAX, CONTENT_TYPE_BYTES_MAX, CURSOR_TEXT_BYTES_MAX, IDEMPOTENCY_KEY_BYTES_MAX,
     POLL_TIMEOUT_S_MAX, TTL_S_MAX, WORKER_SLOTS_MAX,
 };
-use crate::node::worker;
+use crate::node::{supervisor, worker};
 
 /// Where `pushup sub` polls if nothing is said.
 const SERVER: &str = "http://127.0.0.1:8080";
@@ -40,6 +41,12 @@ pub enum Command {
     Check(Flags),
     /// Run a back-end.
     Work(worker::Options),
+    /// Run a controller.
+    Supervise(supervisor::Options),
+    /// Run a controller's agent.
+    Agent(supervisor::AgentOptions),
+    /// Tell a controller something.
+    Control(ctl::Options),
     /// Publish.
     Publish(publish::Options),
     /// Subscribe.
@@ -62,6 +69,9 @@ pub fn parse(
     match first {
         Some("serve") => serve(rest(1), help::serve),
         Some("worker") => work(rest(1)),
+        Some("supervise") => cluster::supervise(rest(1)),
+        Some("agent") => cluster::agent(rest(1)),
+        Some("ctl") => cluster::ctl(rest(1), env),
         Some("pub") => publish(rest(1), env),
         Some("sub") => subscribe(rest(1), env),
         Some(name) if !name.starts_with('-') => Err(unknown_command(name)),
@@ -78,7 +88,7 @@ pub fn error_line(error: &StartError) -> String {
 }
 
 fn unknown_command(name: &str) -> StartError {
-    let near = ["serve", "pub", "sub", "worker"]
+    let near = ["serve", "pub", "sub", "worker", "supervise", "ctl", "agent"]
         .into_iter()
         .find(|known| config::edits(name, known) <= 1 || known.starts_with(name));
     let name = name.escape_debug();

@@ -8,6 +8,7 @@ pub mod log;
 mod notify;
 mod secrets;
 mod signals;
+pub mod supervisor;
 pub mod worker;
 
 use std::io::Write as _;

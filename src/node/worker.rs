@@ -117,7 +117,7 @@ fn processors() -> u32 {
 }
 
 /// The names of what can be executed in a directory.
-fn find_programs(directory: &Path) -> Result<Vec<String>, StartError> {
+pub(super) fn find_programs(directory: &Path) -> Result<Vec<String>, StartError> {
     let wrong = |why: String| StartError::Config(format!("--programs {}: {why}", directory.display()));
     let mut names = Vec::new();
     for entry in fs::read_dir(directory).map_err(|error| wrong(error.to_string()))? {

@@ -25,6 +25,7 @@ pub mod handshake;
 pub mod link;
 pub mod message;
 pub mod meta;
+pub mod order;
 pub mod task;
 
 use std::fmt;
@@ -84,6 +85,16 @@ impl Kind {
     pub const CANCEL: Kind = Kind(43);
     /// The front-end is there.
     pub const PING: Kind = Kind(44);
+
+    // Between a controller and its agents; see `order`. Both say PING.
+    /// A component is to run.
+    pub const START: Kind = Kind(64);
+    /// A component is not to run.
+    pub const STOP: Kind = Kind(65);
+    /// A component is not to run, but may finish what is under way.
+    pub const DRAIN: Kind = Kind(66);
+    /// What all components of an agent do.
+    pub const STATUS: Kind = Kind(67);
 }
 
 /// Flag of an ENTRY: tell soon, by a DIGEST, that it was taken.
