@@ -210,3 +210,6 @@ pub trait Supervise {
     /// The next link whose socket is to be closed.
     fn poll_closed(&mut self) -> Option<usize>;
 }
+
+#[cfg(test)]
+mod tests;

@@ -357,6 +357,3 @@ impl Controller {
         wanted.is_some() && told.policy.as_ref() != wanted
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -249,6 +249,9 @@ impl Keeper {
         let jitter = self.random.next_u64();
         let Some(kept) = self.kept.get_mut(name) else { return };
         self.has_changed = true;
+        // What was still to be done to this process must not be done to the next.
+        self.deeds
+            .retain(|deed| !matches!(deed, Deed::Terminate(other) | Deed::Kill(other) if other == name));
         kept.last_end = Some(how.to_owned());
         if matches!(kept.state, State::Running(_) | State::Starting) && kept.is_to_run() {
             kept.failures = if kept.is_settled(now) { 1 } else { kept.failures.saturating_add(1) };

@@ -199,8 +199,10 @@ mod tests {
     fn one_that_has_ended_is_none_even_before_anybody_has_waited_for_it() {
         let mut child = Command::new("true").stdin(Stdio::null()).spawn().unwrap();
         let (pid, descriptor) = (child.id(), open(child.id()).unwrap());
-        let mut poll = [rustix::event::PollFd::new(&descriptor, rustix::event::PollFlags::IN)];
-        rustix::event::poll(&mut poll, None).unwrap();
+        let (mut poll, mut events) = (mio::Poll::new().unwrap(), mio::Events::with_capacity(1));
+        watch(poll.registry(), 7, &descriptor).unwrap();
+        poll.poll(&mut events, Some(std::time::Duration::from_secs(20))).unwrap();
+        assert_eq!(events.iter().next().map(|event| event.token()), Some(token(7, CHILD)));
         assert_eq!(start_of(pid), None);
         child.wait().unwrap();
     }
