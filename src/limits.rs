@@ -386,6 +386,8 @@ pub const AGENTS_MAX: usize = 64;
 pub const JOIN_MAX: usize = 64;
 /// What is looked at again and again is looked at this often, in milliseconds.
 pub const SUPERVISOR_STEP_MS: u64 = 200;
+/// A controller to whom nothing happens looks up this often, in milliseconds.
+pub const SUPERVISOR_IDLE_MS: u64 = 600_000;
 /// A controller and an agent say this often that they are there, in milliseconds.
 pub const AGENT_STATUS_MS: u64 = 2_000;
 /// Connections to the control socket.

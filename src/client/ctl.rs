@@ -92,7 +92,7 @@ pub fn run(options: &Options, terminal: &mut Terminal<'_>) -> Result<(), StartEr
     let answer = control.ask(&command)?;
     if options.order == Order::Status {
         print(&answer, options, terminal)?;
-        return judge(&answer, |_| true);
+        return judge(&answer, |one| !is_right(one));
     }
     let names: Vec<&str> =
         answer["names"].as_array().into_iter().flatten().filter_map(Json::as_str).collect();
@@ -132,13 +132,14 @@ fn is_right(one: &Json) -> bool {
 fn is_done(one: &Json, order: &Order) -> bool {
     match order {
         Order::Scheduler(policy) => one["scheduler"] == **policy || one["wanted"] != "up",
-        _ => is_right(one),
+        // What has just been started may be about to fail.
+        _ => is_right(one) && (one["wanted"] != "up" || one["up_s"].as_u64() > Some(0)),
     }
 }
 
-/// An error that counts those that are wrong.
-fn judge(status: &Json, is_meant: impl Fn(&Json) -> bool) -> Result<(), StartError> {
-    let wrong = components(status).filter(|one| is_meant(one) && !is_right(one));
+/// An error that names those that are wrong.
+fn judge(status: &Json, is_wrong: impl Fn(&Json) -> bool) -> Result<(), StartError> {
+    let wrong = components(status).filter(|one| is_wrong(one));
     let names: Vec<String> = wrong.filter_map(|one| one["name"].as_str().map(one_line)).collect();
     match names.len() {
         0 => Ok(()),
@@ -232,7 +233,7 @@ agent b: connected from 10.0.0.2:5
 ";
         assert_eq!(table(&status), expected.replace("1 \n", "1\n"));
         assert!(
-            matches!(judge(&status, |_| true), Err(StartError::Run(why)) if why.starts_with("work.1 is"))
+            matches!(judge(&status, |one| !is_right(one)), Err(StartError::Run(why)) if why.starts_with("work.1 is"))
         );
         assert_eq!([59, 60, 86_399, 90_000].map(duration), ["59s", "1m0s", "23h59m", "1d1h"]);
     }

@@ -22,7 +22,10 @@ use self::children::{Children, Program};
 use self::control::Control;
 use super::Verdict;
 use super::listen::watch_peer;
-use crate::limits::{ACCEPT_PAUSE_MS, EVENTS_PER_TICK, LINK_ACCEPTS_PER_TICK, READS_PER_TICK, SCRATCH_BYTES};
+use crate::limits::{
+    ACCEPT_PAUSE_MS, EVENTS_PER_TICK, LINK_ACCEPTS_PER_TICK, READS_PER_TICK, SCRATCH_BYTES,
+    SUPERVISOR_STEP_MS,
+};
 use crate::supervisor::Supervise;
 use crate::supervisor::keeper::Deed;
 use crate::supervisor::memory::Memory;
@@ -166,7 +169,9 @@ impl Supervisor {
         let mut until = self.side.next_deadline(now);
         let control = self.control.as_ref().and_then(Control::next_deadline);
         let accept = self.has_callers.then_some(self.accept_pause);
-        for due in [control, self.calls.next_deadline(), accept].into_iter().flatten() {
+        // What could not be written down is tried again.
+        let save = (!self.is_saved).then(|| now.plus_ms(SUPERVISOR_STEP_MS));
+        for due in [control, self.calls.next_deadline(), accept, save].into_iter().flatten() {
             until = until.min(due);
         }
         Duration::from_millis(until.since_ms(now))

@@ -14,7 +14,9 @@ use super::keeper::{Keeper, Kept, State};
 use super::memory::Memory;
 use super::plan::{Group, Kind, Plan};
 use super::{Call, Component, Role, Supervise, Wanted};
-use crate::limits::{AGENT_STATUS_MS, CALL_AGAIN_MS, COMPONENT_STOP_MS, SUPERVISOR_STEP_MS};
+use crate::limits::{
+    AGENT_STATUS_MS, CALL_AGAIN_MS, COMPONENT_STOP_MS, SUPERVISOR_IDLE_MS, SUPERVISOR_STEP_MS,
+};
 use crate::random::Random;
 use crate::time::{Now, Tick};
 use crate::wire::frame::link::Identity;
@@ -243,9 +245,10 @@ impl Supervise for Controller {
 
     fn next_deadline(&self, now: Tick) -> Tick {
         let behind = self.told.iter().any(|(name, told)| self.is_behind(name, told));
-        let step = match self.stopping != Stopping::No || behind {
-            true => SUPERVISOR_STEP_MS,
-            false => AGENT_STATUS_MS,
+        let step = match self.stopping {
+            Stopping::No if !behind && self.links.is_empty() => SUPERVISOR_IDLE_MS,
+            Stopping::No if !behind => AGENT_STATUS_MS,
+            _ => SUPERVISOR_STEP_MS,
         };
         let due = self.keeper.next_deadline(now).unwrap_or(Tick(u64::MAX));
         due.min(now.plus_ms(step))

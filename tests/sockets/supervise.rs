@@ -231,7 +231,8 @@ fn what_ends_at_once_is_reported_and_not_spun() {
     let failing = wait_for("it to be given up on", || {
         Some(cluster.one("bad.1")).filter(|one| one["state"] == "failing")
     });
-    assert_eq!((&failing["last_end"], &failing["restarts"]), (&json!("exit status: 78"), &json!(5)));
+    assert_eq!(failing["last_end"], "exit status: 78");
+    assert!(failing["restarts"].as_u64().is_some_and(|restarts| restarts >= 5), "{failing}");
     assert!(cluster.log().contains("bad.1 fails over and over (exit status: 78)"));
     let output = cluster.ctl(&["status"]);
     assert_eq!(output.status.code(), Some(1));
@@ -402,8 +403,8 @@ fn an_agent_runs_back_ends_for_a_controller() {
     assert_eq!(cluster.one("far.1")["machine"], "b");
     cluster.wait_backends(cluster.publisher, 2);
     assert!(cluster.get("/v1/primes?to=20000") == (200, primes(20_000)));
-    let before = cluster.pids();
-    kill_process(Pid::from_raw(before[0].1 as i32).unwrap(), Signal::KILL).unwrap();
+    let victim = cluster.one("far.1")["pid"].as_i64().unwrap() as i32;
+    kill_process(Pid::from_raw(victim).unwrap(), Signal::KILL).unwrap();
     wait_for("another", || (cluster.one("far.1")["restarts"] == 1).then_some(()));
     cluster.wait();
     cluster.done(&["stop", "far.1"]);
@@ -483,7 +484,7 @@ fn several_nodes_share_a_public_address() {
     assert_eq!(third.status.code(), Some(69));
     wait_for("both to be called", || {
         Client::connect(first.public).get("/livez");
-        let called = |node: &crate::node::Node| node.figure("requests") > 2;
+        let called = |node: &crate::node::Node| node.figure("requests_total") > 2;
         (called(&first) && called(&second)).then_some(())
     });
 }
