@@ -122,10 +122,9 @@ pub fn supervise(options: &Options) -> Result<(), StartError> {
     let reload = |side: &mut dyn Supervise, now: Now| match load(&file) {
         Ok((new, tokens)) => {
             let places = |plan: &Plan| (plan.control.clone(), plan.state.clone(), plan.agents_listen.clone());
-            if places(&new) != places(&plan) {
-                warn!(
-                    "\"control\", \"state\" or [agents] has changed: that needs a restart of the controller"
-                );
+            let secret = |plan: &Plan| (plan.cluster_name.clone(), plan.key_file.clone());
+            if (places(&new), secret(&new)) != (places(&plan), secret(&plan)) {
+                warn!("\"control\", \"state\", [agents], name or key have changed: restart the controller");
             }
             info!("{} is read again", file.display());
             side.reload(new, tokens, now);

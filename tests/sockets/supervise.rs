@@ -271,6 +271,12 @@ fn the_administrator_s_commands() {
     cluster.done(&["scheduler", "round_robin"]);
     assert_eq!((scheduler(0), scheduler(1)), (json!("round_robin"), json!("round_robin")));
     assert_eq!(cluster.pids()[..2], fronts, "they were told, and not started again");
+    // Whoever puts it by hand is told what he may say.
+    let mut publisher = Client::connect(([127, 0, 0, 1], cluster.publisher).into());
+    let answer = publisher.put("/scheduler", b"{\"scheduler\":\"best\"}");
+    assert_eq!(answer.status, 400);
+    assert_eq!(answer.json()["detail"], "\"scheduler\" must be one of round_robin, least_loaded, p2c.");
+    assert_eq!(publisher.put("/scheduler", b"nonsense").status, 400);
     // One that is started later knows it from the beginning.
     cluster.done(&["stop", "front.1"]);
     cluster.done(&["start", "front.1"]);
@@ -334,6 +340,7 @@ fn a_controller_that_is_killed_changes_nothing() {
     // One that has ended meanwhile is started again, and one that was adopted is noticed to end.
     cluster.kill_controller();
     kill_process(Pid::from_raw(before[2].1 as i32).unwrap(), Signal::KILL).unwrap();
+    wait_for("its end", || (!is_alive(before[2].1)).then_some(()));
     cluster.start();
     cluster.wait();
     assert_ne!(cluster.pids()[2], before[2]);
