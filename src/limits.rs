@@ -390,6 +390,8 @@ pub const SUPERVISOR_STEP_MS: u64 = 200;
 pub const SUPERVISOR_IDLE_MS: u64 = 600_000;
 /// A controller and an agent say this often that they are there, in milliseconds.
 pub const AGENT_STATUS_MS: u64 = 2_000;
+/// What may wait to be sent between a controller and an agent, in bytes; whoever takes no more is cut.
+pub const ORDERS_BYTES_MAX: usize = 1024 * 1024;
 /// Connections to the control socket.
 pub const CONTROLS_MAX: usize = 16;
 /// A command or what is waiting of its answer, in bytes.

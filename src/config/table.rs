@@ -70,7 +70,7 @@ pub static TABLE: &[Row] = &[
     Row {
         name: "share-port",
         default: "false",
-        help: "listen for the public where other processes of the user do; they are divided",
+        help: "share public addresses with other processes of this user",
         field: Field::Switch(|c| &mut c.share_port),
     },
     Row {

@@ -13,7 +13,7 @@ use super::plan::back_end;
 use super::{Call, Component, Role, Supervise, Wanted, status};
 use crate::limits::{
     AGENT_STATUS_MS, BACKEND_SILENT_MS, COMPONENTS_MAX, DIAL_MS_MAX, DIAL_MS_MIN, LINK_DIAL_MS,
-    LINK_ENDING_MS,
+    LINK_ENDING_MS, ORDERS_BYTES_MAX,
 };
 use crate::random::Random;
 use crate::time::{Now, Tick};
@@ -144,7 +144,9 @@ impl Agent {
     fn tell_status(&mut self, now: Now) {
         let Line::Standing(_, link) = &mut self.line else { return };
         if link.peer().is_some() {
-            let all: Vec<_> = self.keeper.all().map(|(name, kept)| status(name, kept)).collect();
+            // What is only about to go may be left out.
+            let all = self.keeper.all().map(|(name, kept)| status(name, kept)).take(COMPONENTS_MAX);
+            let all: Vec<_> = all.collect();
             write_status(&all, &mut link.out);
             self.next_status = now.tick.plus_ms(AGENT_STATUS_MS);
         }
@@ -203,7 +205,7 @@ impl Supervise for Agent {
             Line::Resting(_) => false,
             Line::Dialling(_, until) => now.tick >= *until,
             Line::Standing(_, link) if link.peer().is_some() => {
-                now.tick.since_ms(link.heard) >= BACKEND_SILENT_MS
+                now.tick.since_ms(link.heard) >= BACKEND_SILENT_MS || link.output().len() > ORDERS_BYTES_MAX
             }
             Line::Standing(_, link) => now.tick >= link.until,
         };

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use super::{Controller, Instance};
-use crate::limits::{AGENTS_MAX, BACKEND_SILENT_MS, LINK_ENDING_MS};
+use crate::limits::{AGENTS_MAX, BACKEND_SILENT_MS, LINK_ENDING_MS, ORDERS_BYTES_MAX};
 use crate::supervisor::Wanted;
 use crate::supervisor::plan::Kind as GroupKind;
 use crate::time::Now;
@@ -156,6 +156,7 @@ impl Controller {
             Some(_) => now.tick.since_ms(link.heard) >= BACKEND_SILENT_MS,
             None => now.tick >= link.until,
         };
+        let is_late = |link: &Link| is_late(link) || link.output().len() > ORDERS_BYTES_MAX;
         let late = self.links.iter().filter(|(_, link)| is_late(&link.link)).map(|(id, _)| *id);
         late.collect::<Vec<_>>().into_iter().for_each(|id| self.close(id));
     }
