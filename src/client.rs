@@ -1,4 +1,4 @@
-//! The terminal's client: `pushup sub` and `pushup pub`.
+//! The terminal's client: `pushup sub` and `pushup pub`, and `pushup ctl` for a controller's administrator.
 //!
 //! Blocking sockets and one thread, because a person or a script waits for it. It
 //! speaks the same public API as everyone else and shares nothing with the server
@@ -6,6 +6,7 @@
 //! pause, and a publication is only ever repeated under the same Idempotency-Key.
 
 mod answer;
+pub mod ctl;
 pub mod http;
 pub mod publish;
 pub mod subscribe;

@@ -4,6 +4,7 @@
 //! have no flag here, for everyone on the machine can read an argument; they come
 //! from files.
 
+mod cluster;
 mod help;
 
 use std::ffi::OsString;
@@ -11,7 +12,7 @@ use std::path::PathBuf;
 
 use lexopt::{Arg, Parser};
 
-use crate::client::{http::Server, publish, subscribe};
+use crate::client::{ctl, http::Server, publish, subscribe};
 use crate::config;
 use crate::error::StartError;
 use crate::ids::ChannelName;
@@ -20,7 +21,7 @@ use crate::limits::{
     HANDLER_MEMORY_MB_MIN, IDEMPOTENCY_KEY_BYTES_MAX, MAP_BATCH_LINES_MAX, POLL_TIMEOUT_S_MAX, TTL_S_MAX,
     USECASE_RETRIES_MAX, WORKER_SLOTS_MAX,
 };
-use crate::node::{map, worker};
+use crate::node::{map, supervisor, worker};
 
 /// Where `pushup sub` polls if nothing is said.
 const SERVER: &str = "http://127.0.0.1:8080";
@@ -45,6 +46,12 @@ pub enum Command {
     Work(worker::Options),
     /// Handle the lines of a file.
     Map(map::Options),
+    /// Run a controller.
+    Supervise(supervisor::Options),
+    /// Run a controller's agent.
+    Agent(supervisor::AgentOptions),
+    /// Tell a controller something.
+    Control(ctl::Options),
     /// Publish.
     Publish(publish::Options),
     /// Subscribe.
@@ -68,6 +75,9 @@ pub fn parse(
         Some("serve") => serve(rest(1), help::serve),
         Some("worker") => work(rest(1)),
         Some("map") => map_lines(rest(1)),
+        Some("supervise") => cluster::supervise(rest(1)),
+        Some("agent") => cluster::agent(rest(1)),
+        Some("ctl") => cluster::ctl(rest(1), env),
         Some("pub") => publish(rest(1), env),
         Some("sub") => subscribe(rest(1), env),
         Some(name) if !name.starts_with('-') => Err(unknown_command(name)),
@@ -84,7 +94,7 @@ pub fn error_line(error: &StartError) -> String {
 }
 
 fn unknown_command(name: &str) -> StartError {
-    let near = ["serve", "pub", "sub", "worker", "map"]
+    let near = ["serve", "pub", "sub", "worker", "map", "supervise", "ctl", "agent"]
         .into_iter()
         .find(|known| config::edits(name, known) <= 1 || known.starts_with(name));
     let name = name.escape_debug();

@@ -25,12 +25,22 @@ pub use value::edits;
 
 /// Where the file's name stands in the environment; `--config` goes before it.
 pub const FILE_VARIABLE: &str = "PUSHUP_CONFIG";
+/// Set for a component that is to wait on its standard input until its controller has written down
+/// that it started it.
+pub const START_VARIABLE: &str = "PUSHUP_START";
 /// The flag that names the file.
 pub const FILE_FLAG: &str = "config";
 
-/// Variables with our prefix that are not settings of the server: the file's name,
-/// the seed of tests, and the two that the terminal's client reads.
-const OTHER_VARIABLES: [&str; 4] = [FILE_VARIABLE, "PUSHUP_SEED", "PUSHUP_SERVER", "PUSHUP_PUBLISH_SERVER"];
+/// Variables with our prefix that are not settings of the server: the file's name, the seed of
+/// tests, and those that the controller and the terminal's clients use.
+const OTHER_VARIABLES: [&str; 6] = [
+    FILE_VARIABLE,
+    START_VARIABLE,
+    "PUSHUP_CONTROL",
+    "PUSHUP_SEED",
+    "PUSHUP_SERVER",
+    "PUSHUP_PUBLISH_SERVER",
+];
 
 /// All settings of a node. See [`TABLE`] for names, ranges and defaults.
 #[derive(Clone, Debug, PartialEq)]
@@ -42,6 +52,8 @@ pub struct Config {
     /// Addresses of public listeners where every connection must begin with a PROXY header,
     /// `host:port`; may be none.
     pub proxy_listen: Vec<String>,
+    /// Whether other processes may listen at the same public addresses (SO_REUSEPORT).
+    pub share_port: bool,
     /// Whose word about the client is taken, be it a PROXY header or `X-Forwarded-For`.
     pub trusted_proxies: Vec<Network>,
     /// A file that is written once all listeners are bound, with their addresses.
@@ -246,6 +258,7 @@ impl Config {
             listen: Vec::new(),
             publish_listen: Vec::new(),
             proxy_listen: Vec::new(),
+            share_port: false,
             trusted_proxies: Vec::new(),
             ready_file: None,
             log_level: LevelFilter::Off,

@@ -26,6 +26,7 @@ pub mod wire;
 pub mod channel;
 pub mod cluster;
 pub mod scatter;
+pub mod supervisor;
 
 // 5: what one connection is being.
 pub mod session;

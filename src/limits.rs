@@ -391,6 +391,50 @@ pub const WORKER_SLOTS_MAX: u64 = 256;
 /// A back-end that is told to stop waits for what is under way, in milliseconds.
 pub const WORKER_DRAIN_MS: u64 = 30_000;
 
+// -- The controller ------------------------------------------------------------
+
+/// A component that ended is started again at first after this long, in milliseconds.
+pub const RESTART_MS_MIN: u64 = 100;
+/// …then after twice as long each time, but never longer than this.
+pub const RESTART_MS_MAX: u64 = 30_000;
+/// One that ran this long has not failed: the next wait is the shortest again, in milliseconds.
+pub const COMPONENT_SETTLED_MS: u64 = 60_000;
+/// So many ends in a row are reported as failing over and over.
+pub const COMPONENT_FAILURES_MAX: u32 = 5;
+/// A component that is stopped is killed after this long, in milliseconds; one that is drained after so much more than
+/// it may take by itself.
+pub const COMPONENT_STOP_MS: u64 = 5_000;
+/// Of a group the next one is replaced when the one before has run this long, in milliseconds.
+pub const COMPONENT_REPLACED_MS: u64 = 1_000;
+/// Components of a controller or an agent.
+pub const COMPONENTS_MAX: usize = 256;
+/// Machines that a controller has agents on.
+pub const AGENTS_MAX: usize = 64;
+/// Front-ends that a back-end may be told to join.
+pub const JOIN_MAX: usize = 64;
+/// What is looked at again and again is looked at this often, in milliseconds.
+pub const SUPERVISOR_STEP_MS: u64 = 200;
+/// A controller to whom nothing happens looks up this often, in milliseconds.
+pub const SUPERVISOR_IDLE_MS: u64 = 600_000;
+/// A controller and an agent say this often that they are there, in milliseconds.
+pub const AGENT_STATUS_MS: u64 = 2_000;
+/// What may wait to be sent between a controller and an agent, in bytes; whoever takes no more is cut.
+pub const ORDERS_BYTES_MAX: usize = 1024 * 1024;
+/// Connections to the control socket.
+pub const CONTROLS_MAX: usize = 16;
+/// A command or what is waiting of its answer, in bytes.
+pub const CONTROL_BYTES_MAX: usize = 1024 * 1024;
+/// A connection to the control socket that says nothing for this long is closed, in milliseconds.
+pub const CONTROL_IDLE_MS: u64 = 30_000;
+/// A front-end that is told something has answered after this long, in milliseconds.
+pub const CALL_MS: u64 = 2_000;
+/// …or is told again after this long.
+pub const CALL_AGAIN_MS: u64 = 500;
+/// `pushup ctl` waits this long for what it ordered, in seconds.
+pub const CTL_WAIT_S: u64 = 60;
+/// A controller's own memory, in bytes.
+pub const MEMORY_FILE_BYTES_MAX: u64 = 4 * 1024 * 1024;
+
 // -- Files and the terminal ----------------------------------------------------
 
 /// A configuration, key or token file, in bytes.

@@ -4,9 +4,9 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
-use pushup::client::{self, Terminal, publish, subscribe};
+use pushup::client::{self, Terminal, ctl, publish, subscribe};
 use pushup::command::{self, Command, Flags};
-use pushup::config::Config;
+use pushup::config::{Config, START_VARIABLE};
 use pushup::error::StartError;
 use pushup::node;
 
@@ -22,26 +22,42 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result<(), StartError> {
-    match command::parse(std::env::args_os().skip(1), &variable)? {
+    let command = command::parse(std::env::args_os().skip(1), &variable)?;
+    if variable(START_VARIABLE).is_some() && matches!(command, Command::Serve(_) | Command::Work(_)) {
+        node::supervisor::wait_to_begin()?;
+    }
+    match command {
         Command::Serve(flags) => serve(flags),
         Command::Check(flags) => check(&flags),
         Command::Work(options) => {
-            node::log::start(
-                log::LevelFilter::Info,
-                node::log::is_journal(variable("JOURNAL_STREAM").as_deref()),
-            );
+            start_log();
             node::worker::run(options, Vec::new())
         }
         Command::Map(options) => {
             node::log::start(log::LevelFilter::Warn, false);
             node::map::run(&options)
         }
+        Command::Supervise(options) => {
+            start_log();
+            node::supervisor::supervise(&options)?;
+            if options.check { print("cluster file ok\n") } else { Ok(()) }
+        }
+        Command::Agent(options) => {
+            start_log();
+            node::supervisor::run_agent(options)
+        }
+        Command::Control(options) => with_terminal(|terminal| ctl::run(&options, terminal)),
         Command::Publish(options) => {
             with_terminal(|terminal| publish::run(&options, &mut io::stdin().lock(), terminal))
         }
         Command::Subscribe(options) => with_terminal(|terminal| subscribe::run(&options, terminal)),
         Command::Print(text) => print(&text),
     }
+}
+
+fn start_log() {
+    let journal = node::log::is_journal(variable("JOURNAL_STREAM").as_deref());
+    node::log::start(log::LevelFilter::Info, journal);
 }
 
 fn serve(flags: Flags) -> Result<(), StartError> {

@@ -9,6 +9,7 @@ pub mod map;
 mod notify;
 mod secrets;
 mod signals;
+pub mod supervisor;
 pub mod worker;
 
 use std::io::Write as _;
@@ -66,10 +67,12 @@ pub fn serve(config: Config, reload: impl Fn() -> Result<Config, StartError>) ->
     let Some(mut reactor) = reactors.pop() else { return Ok(()) };
     let crew = Crew::start(followers)?;
 
+    let own = Sharing::among(shards);
+    let public = if config.share_port { Sharing::Processes } else { own };
     let bound = Bound {
-        public: open(&mut reactor, Door::Public, "listen", &config.listen, shards)?,
-        publisher: open(&mut reactor, Door::Publisher, "publish-listen", &config.publish_listen, shards)?,
-        proxied: open(&mut reactor, Door::Proxied, "proxy-listen", &config.proxy_listen, shards)?,
+        public: open(&mut reactor, Door::Public, "listen", &config.listen, public)?,
+        publisher: open(&mut reactor, Door::Publisher, "publish-listen", &config.publish_listen, own)?,
+        proxied: open(&mut reactor, Door::Proxied, "proxy-listen", &config.proxy_listen, public)?,
         cluster: plan.map(|plan| join(&mut reactor, plan, origin, clock)).transpose()?,
         worker: frontend::begin(&mut reactor, &config, &cluster_key, origin, clock)?,
     };
@@ -181,22 +184,40 @@ fn open(
     door: Door,
     flag: &str,
     addresses: &[String],
-    shards: usize,
+    sharing: Sharing,
 ) -> Result<Vec<SocketAddr>, StartError> {
     let mut bound = Vec::new();
-    for socket in bind(flag, addresses, shards)? {
+    for socket in bind(flag, addresses, sharing)? {
         bound.push(socket.local_addr().map_err(run_error)?);
         reactor.add_listener(socket, door).map_err(run_error)?;
     }
     Ok(bound)
 }
 
-/// Binds an address, alone or as the first of several shards.
-fn bind_first(address: SocketAddr, shards: usize) -> std::io::Result<TcpListener> {
-    let alone = listen(address)?;
-    if shards == 1 {
-        return Ok(alone);
+/// Who else listens at an address.
+#[derive(Clone, Copy)]
+enum Sharing {
+    /// Nobody.
+    Alone,
+    /// This node's other shards, later.
+    Shards,
+    /// Other processes too, which may be there already.
+    Processes,
+}
+
+impl Sharing {
+    fn among(shards: usize) -> Sharing {
+        if shards == 1 { Sharing::Alone } else { Sharing::Shards }
     }
+}
+
+/// Binds an address, alone or as the first of several.
+fn bind_first(address: SocketAddr, sharing: Sharing) -> std::io::Result<TcpListener> {
+    let alone = match sharing {
+        Sharing::Processes => return listen_among(address),
+        Sharing::Alone => return listen(address),
+        Sharing::Shards => listen(address)?,
+    };
     // Nobody else has it, which a listener that shares its address would not have noticed.
     let address = alone.local_addr()?;
     drop(alone);
@@ -204,7 +225,7 @@ fn bind_first(address: SocketAddr, shards: usize) -> std::io::Result<TcpListener
 }
 
 /// Binds every address of a list.
-fn bind(flag: &str, addresses: &[String], shards: usize) -> Result<Vec<TcpListener>, StartError> {
+fn bind(flag: &str, addresses: &[String], sharing: Sharing) -> Result<Vec<TcpListener>, StartError> {
     let cannot =
         |address: &str, error| StartError::Bind(format!("cannot listen on {address} (--{flag}): {error}"));
     let mut bound = Vec::new();
@@ -214,7 +235,7 @@ fn bind(flag: &str, addresses: &[String], shards: usize) -> Result<Vec<TcpListen
         let mut last = None;
         let socket = resolved
             .into_iter()
-            .map(|address| bind_first(address, shards))
+            .map(|address| bind_first(address, sharing))
             .find_map(|result| result.map_err(|error| last = Some(error)).ok());
         let nothing = || std::io::Error::other("the name has no address");
         bound.push(socket.ok_or_else(|| cannot(address, last.unwrap_or_else(nothing)))?);

@@ -12,13 +12,12 @@
 pub mod backend;
 pub mod frontend;
 mod job;
-mod link;
 pub mod params;
 pub mod scheduler;
 pub mod split;
 pub mod usecase;
 
-pub use link::Identity;
+pub use crate::wire::frame::link::Identity;
 
 #[cfg(test)]
 mod tests;

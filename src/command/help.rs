@@ -25,7 +25,10 @@ usage: pushup [serve] [-c FILE] [SETTINGS]   run the server
        pushup sub CHANNEL...
        pushup worker --join HOST:PORT --programs DIR
        pushup map --program PROGRAM FILE
-       pushup pub|sub|serve|worker|map --help
+       pushup supervise cluster.toml         keep front-ends and back-ends running
+       pushup ctl COMMAND                    tell a controller something
+       pushup agent --join HOST:PORT --name NAME --programs DIR
+       pushup pub|sub|serve|worker|map|supervise|ctl|agent --help
 
   -c, --config FILE   settings as `name = value`; also PUSHUP_CONFIG
   --check-config      say whether the configuration is good, and exit
@@ -111,4 +114,64 @@ MESSAGE, and prints the id of each. A message that starts with a dash goes after
   --ttl SECONDS       how long it is kept
   --key KEY           the Idempotency-Key; the default is a random one
   --token-file FILE   a file with the token to show
+";
+
+/// For `pushup supervise --help`.
+pub(super) const SUPERVISE: &str = "\
+usage: pushup supervise [OPTIONS] FILE
+
+Keeps the front-ends and back-ends of FILE (cluster.toml) running: starts them, starts again what ends, and takes
+commands from `pushup ctl`. If it is killed they go on, and the next one finds them again.
+SIGTERM ends everything in order: front-ends let go whom they have, then back-ends; a second one at once.
+SIGHUP reads FILE again and does what is different; commands that were given before are forgotten.
+
+  --leave-running     SIGTERM ends the controller only
+  --check-config      say whether FILE is good, and exit
+
+What FILE says, with the defaults in brackets; paths begin at its directory:
+  control       the Unix socket for commands (control.sock)
+  state         directory of what is remembered (the socket's)
+  cluster_name, key_file   the same for all; a key is needed off loopback
+  [[front_end]] name, count (1), settings = { any of `pushup serve`, like listen = \"0.0.0.0:8080\" }
+                the instances share `listen`; publish-listen, worker-listen and cluster-listen
+                are the second's with a port one higher, and so on
+  [[back_end]]  name, count (1), programs, slots (as many as processors), join (all front-ends),
+                machine (the name of an agent; programs are that one's)
+  [agents]      listen: where agents of other machines connect
+";
+
+/// For `pushup ctl --help`.
+pub(super) const CTL: &str = "\
+usage: pushup ctl [OPTIONS] COMMAND
+
+  status              what runs; 0 if all is as it should be
+  start NAME          let it run, at once if it waits after a failure
+  stop NAME           end it now
+  drain NAME          let it finish what is under way, and end
+  scale NAME COUNT    so many of a group
+  scheduler POLICY    how front-ends choose back-ends: p2c, least_loaded or round_robin
+
+NAME is a group's, or an instance's like work.2. What is ordered holds until the controller reads its file again.
+Waits up to 60 s until it is so.
+
+  --control PATH      the controller's socket (control.sock, or PUSHUP_CONTROL)
+  --json              print JSON
+  --no-wait           do not look whether it is so
+";
+
+/// For `pushup agent --help`.
+pub(super) const AGENT: &str = "\
+usage: pushup agent --join HOST:PORT --name NAME --programs DIR [OPTIONS]
+
+Runs back-ends on this machine for a controller on another. It starts nothing but this program's worker, with the
+programs of DIR. While the controller is away, all goes on. SIGTERM ends everything in order, a second one at once.
+
+  --join HOST:PORT    the controller's [agents] listen
+  --name NAME         what the controller's file calls this machine
+  --programs DIR      where the programs stand that may be run, by their file names
+  --cluster-name NAME as the controller has it (pushup)
+  --cluster-key-file FILE
+                      the secret that all have; needed off loopback
+  --state DIR         where it remembers what it started (.)
+  --leave-running     SIGTERM ends the agent only
 ";

@@ -54,6 +54,48 @@ fn the_server_is_what_runs_if_nothing_is_said() {
 }
 
 #[test]
+fn what_a_controller_is_told() {
+    use crate::client::ctl::Order;
+    let told = |arguments: &[&str]| match good(&[&["ctl"], arguments].concat()) {
+        Command::Control(options) => options,
+        other => panic!("{other:?}"),
+    };
+    for (arguments, order) in [
+        (&["status"][..], Order::Status),
+        (&["start", "work"], Order::Start("work".into())),
+        (&["stop", "work.2"], Order::Stop("work.2".into())),
+        (&["drain", "front"], Order::Drain("front".into())),
+        (&["scale", "work", "0"], Order::Scale("work".into(), 0)),
+        (&["scheduler", "p2c"], Order::Scheduler("p2c".into())),
+    ] {
+        let options = told(arguments);
+        assert_eq!((options.order, options.json, options.no_wait), (order, false, false));
+        assert_eq!(options.control, Path::new("control.sock"));
+    }
+    let options = told(&["--control", "a/b", "status", "--json", "--no-wait"]);
+    assert!(options.json && options.no_wait && options.control == Path::new("a/b"));
+    let Ok(Command::Control(options)) = parse_in(&["ctl", "status"], &[("PUSHUP_CONTROL", "c")]) else {
+        panic!()
+    };
+    assert_eq!(options.control, Path::new("c"));
+    for (arguments, why) in [
+        (&["ctl", "scale", "work", "257"][..], "COUNT must be a whole number from 0 to 256"),
+        (&["ctl", "scale", "work"], "scale needs the NAME of a group and a COUNT"),
+        (&["ctl", "start", "a", "b"], "unexpected argument \"b\""),
+        (&["ctl", "restart", "a"], "unknown command \"restart\", did you mean \"start\"?"),
+        (&["ctl", "--jsn"], "unknown flag \"--jsn\""),
+        (&["supervise"], "the FILE is missing: what is to run, like cluster.toml"),
+        (&["agent"], "--join HOST:PORT, the controller's [agents] listen, is missing"),
+        (&["superise"], "unknown command \"superise\", did you mean \"supervise\"?"),
+    ] {
+        match parse_in(arguments, &[]) {
+            Err(StartError::Usage(text)) => assert_eq!(text, why),
+            other => panic!("{arguments:?}: {other:?}"),
+        }
+    }
+}
+
+#[test]
 fn every_setting_is_a_flag() {
     for row in config::TABLE {
         let flag = format!("--{}=true", row.name);

@@ -68,6 +68,12 @@ pub static TABLE: &[Row] = &[
         field: Field::Peers(|c| &mut c.proxy_listen),
     },
     Row {
+        name: "share-port",
+        default: "false",
+        help: "share public addresses with other processes of this user",
+        field: Field::Switch(|c| &mut c.share_port),
+    },
+    Row {
         name: "trusted-proxy",
         default: "127.0.0.0/8,::1/128",
         help: "network whose proxies are believed; repeatable",

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use ::log::{error, info, warn};
 
-use super::{bind, random, run_error};
+use super::{Sharing, bind, random, run_error};
 use crate::client::read_file;
 use crate::config::Config;
 use crate::error::StartError;
@@ -27,7 +27,7 @@ pub fn begin(
     clock: Clock,
 ) -> Result<Option<std::net::SocketAddr>, StartError> {
     let Some(address) = &config.worker_listen else { return Ok(None) };
-    let listener = bind("worker-listen", std::slice::from_ref(address), 1)?
+    let listener = bind("worker-listen", std::slice::from_ref(address), Sharing::Alone)?
         .pop()
         .ok_or_else(|| StartError::Bind(format!("cannot listen on {address} (--worker-listen)")))?;
     let bound = listener.local_addr().map_err(run_error)?;

@@ -149,7 +149,7 @@ pub(super) fn processors() -> u32 {
 
 /// The names of what can be executed in a directory. A symbolic link counts as what it points to, wherever that is:
 /// whoever may write in this directory may run anything.
-fn find_programs(directory: &Path) -> Result<Vec<String>, StartError> {
+pub(super) fn find_programs(directory: &Path) -> Result<Vec<String>, StartError> {
     let wrong = |why: String| StartError::Config(format!("--programs {}: {why}", directory.display()));
     let mut names = Vec::new();
     for entry in fs::read_dir(directory).map_err(|error| wrong(error.to_string()))? {

@@ -17,10 +17,10 @@ use slab::Slab;
 use self::fronts::Front;
 use self::handlers::{Handler, Preparation};
 use self::runs::Run;
-use super::link::Identity;
 use crate::limits::BACKEND_REGISTER_MS;
 use crate::random::Random;
 use crate::time::{Now, Tick};
+use crate::wire::frame::link::Identity;
 use crate::wire::frame::task::Register;
 
 /// Who a back-end is.

@@ -18,13 +18,13 @@ use self::cases::{Case, Preparing};
 pub use self::cases::{Outcome, Stored};
 use super::job::{Chunk, Job, Path, Source};
 pub use super::job::{Failure, Given};
-use super::link::{Identity, Link};
 use super::scheduler::{Policy, Scheduler};
 use crate::ids::{ConnId, LinkId};
 use crate::limits::{JOBS_MAX, SCATTER_STEP_MS};
 use crate::random::Random;
 use crate::time::{Now, Tick};
 use crate::wire::frame::Kind;
+use crate::wire::frame::link::{Identity, Link};
 use crate::wire::frame::task::{Register, write_of_run};
 use crate::wire::gzip::Member;
 

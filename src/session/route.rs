@@ -48,6 +48,8 @@ pub enum Route<'a> {
     Usecases,
     /// `/usecases/{name}`
     Usecase(&'a str),
+    /// `/scheduler`: how back-ends are chosen.
+    Scheduler,
 }
 
 impl<'a> Route<'a> {
@@ -75,6 +77,7 @@ impl<'a> Route<'a> {
             "/stats" => return Some(Route::Stats),
             "/cluster" => return Some(Route::Cluster),
             "/usecases" => return Some(Route::Usecases),
+            "/scheduler" => return Some(Route::Scheduler),
             _ => {}
         }
         if let Some(channels) = path.strip_prefix("/pub/") {
@@ -97,6 +100,7 @@ impl<'a> Route<'a> {
             Route::Channels => "GET, HEAD, POST, OPTIONS",
             Route::Channel(_) => "GET, HEAD, DELETE, OPTIONS",
             Route::Usecase(_) => "GET, HEAD, PUT, DELETE, OPTIONS",
+            Route::Scheduler => "GET, HEAD, PUT, OPTIONS",
             Route::Call => "GET, OPTIONS",
             Route::Subscribe(_)
             | Route::Live
@@ -119,7 +123,7 @@ impl<'a> Route<'a> {
             Method::Head => !posts && self != Route::Call,
             Method::Post => posts || self == Route::Channels,
             Method::Delete => matches!(self, Route::Channel(_) | Route::Usecase(_)),
-            Method::Put => matches!(self, Route::Usecase(_)),
+            Method::Put => matches!(self, Route::Usecase(_) | Route::Scheduler),
             Method::Patch | Method::Trace => false,
         };
         if admitted { Ok(()) } else { Err(Refusal::MethodNotAllowed) }
@@ -129,7 +133,8 @@ impl<'a> Route<'a> {
     pub fn takes_body(self, method: Method) -> bool {
         let route =
             matches!(self, Route::Publish(_) | Route::PublishMany | Route::Channels | Route::Renew(_));
-        route && method == Method::Post || matches!(self, Route::Usecase(_)) && method == Method::Put
+        route && method == Method::Post
+            || matches!(self, Route::Usecase(_) | Route::Scheduler) && method == Method::Put
     }
 
     /// Whether it concerns the node as a whole, of whose shards only the hub can answer it.
@@ -147,6 +152,7 @@ impl<'a> Route<'a> {
                 | Route::Call
                 | Route::Usecases
                 | Route::Usecase(_)
+                | Route::Scheduler
         );
         !self.is_health() && of_channels
     }
@@ -215,6 +221,7 @@ mod tests {
             Route::Call,
             Route::Usecases,
             Route::Usecase("a"),
+            Route::Scheduler,
         ] {
             for method in [Get, Head, Post, Put, Delete, Options, Patch, Trace] {
                 let named = route.allow().split(", ").any(|allowed| allowed == method.as_str());

@@ -114,6 +114,7 @@ impl Shard {
             Route::Call => self.execute_call(index, head, now),
             Route::Usecases => self.execute_usecases(index, now),
             Route::Usecase(name) => self.execute_usecase(index, name, head, body, now),
+            Route::Scheduler => self.execute_scheduler(index, head, body, now),
         }
     }
 

@@ -15,6 +15,7 @@ use crate::error::{Refusal, Refused};
 use crate::ids::LinkId;
 use crate::limits::CHUNK_BYTES_MAX;
 use crate::scatter::frontend::{Failure, Frontend, JobId, Outcome, Pulled, Setup, Stored};
+use crate::scatter::scheduler::Policy;
 use crate::time::{Now, Tick};
 use crate::wire::http::request::{Method, RequestHead, Version};
 use crate::wire::http::response::Head;
@@ -240,6 +241,27 @@ impl Shard {
     pub(super) fn execute_usecases(&mut self, index: u32, now: Now) -> Result<(), Refused> {
         let Some(frontend) = &self.scatter else { return Err(no_frontend()) };
         let text = frontend.view().to_string() + "\n";
+        self.reply_body(index, 200, JSON, text.as_bytes(), now);
+        Ok(())
+    }
+
+    /// How back-ends are chosen: told, or changed from the next sub-task on.
+    pub(super) fn execute_scheduler(
+        &mut self,
+        index: u32,
+        head: &RequestHead,
+        body: &[u8],
+        now: Now,
+    ) -> Result<(), Refused> {
+        let Some(frontend) = &mut self.scatter else { return Err(no_frontend()) };
+        if head.method == Method::Put {
+            let json: Json = serde_json::from_slice(body).map_err(|_| Refused::from(Refusal::JsonInvalid))?;
+            let policy = json.get("scheduler").and_then(Json::as_str).and_then(Policy::parse);
+            let names = Policy::ALL.map(|(name, _)| name).join(", ");
+            let why = format!("\"scheduler\" must be one of {names}.");
+            frontend.set_policy(policy.ok_or(Refused::because(Refusal::JsonShape, why))?);
+        }
+        let text = json!({"scheduler": frontend.policy().name()}).to_string() + "\n";
         self.reply_body(index, 200, JSON, text.as_bytes(), now);
         Ok(())
     }

@@ -22,8 +22,10 @@
 //! `session::peer`.
 
 pub mod handshake;
+pub mod link;
 pub mod message;
 pub mod meta;
+pub mod order;
 pub mod task;
 
 use std::fmt;
@@ -85,6 +87,16 @@ impl Kind {
     pub const PING: Kind = Kind(44);
     /// The front-end knows that the back-end takes nothing new: all that it had for it has come before this.
     pub const DRAINED: Kind = Kind(45);
+
+    // Between a controller and its agents; see `order`. Both say PING.
+    /// A component is to run.
+    pub const START: Kind = Kind(64);
+    /// A component is not to run.
+    pub const STOP: Kind = Kind(65);
+    /// A component is not to run, but may finish what is under way.
+    pub const DRAIN: Kind = Kind(66);
+    /// What all components of an agent do.
+    pub const STATUS: Kind = Kind(67);
 }
 
 /// Flag of an ENTRY: tell soon, by a DIGEST, that it was taken.

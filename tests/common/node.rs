@@ -185,6 +185,24 @@ pub fn fixed_addresses() -> (SocketAddr, SocketAddr) {
     (next(), next())
 }
 
+/// The first of so many ports in a row where nobody listens, nor ten and twenty above each, for processes that are told
+/// their ports in a file. They are bound and let go; no two callers of this process are given the same.
+pub fn free_ports(count: u16) -> u16 {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    loop {
+        let call = NEXT.fetch_add(1, Ordering::Relaxed);
+        // Below those that fixed addresses are taken from, and below those of the system's connections.
+        let first = 10_000 + (std::process::id() * 7 + call) % 300 * 32;
+        let first = first as u16;
+        let wanted = (0..count).flat_map(|at| [first + at, first + at + 10, first + at + 20]);
+        let bound: Result<Vec<_>, _> =
+            wanted.map(|port| std::net::TcpListener::bind(("127.0.0.1", port))).collect();
+        if bound.is_ok() {
+            return first;
+        }
+    }
+}
+
 /// The program run to its end with these arguments.
 pub fn run_pushup(arguments: &[&str]) -> Output {
     run(pushup().args(arguments))

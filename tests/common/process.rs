@@ -50,6 +50,13 @@ impl Running {
         Running { child, stdout, stderr, readers: vec![first, second] }
     }
 
+    /// One whose output goes where the command says.
+    pub fn spawn_plain(command: &mut Command) -> Running {
+        let child =
+            command.spawn().unwrap_or_else(|error| panic!("cannot run {:?}: {error}", command.get_program()));
+        Running { child, stdout: Arc::default(), stderr: Arc::default(), readers: Vec::new() }
+    }
+
     pub fn pid(&self) -> u32 {
         self.child.id()
     }

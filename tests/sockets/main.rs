@@ -22,6 +22,7 @@ mod proxies;
 mod publishing;
 mod scatter;
 mod signals;
+mod supervise;
 
 use common::wait::{PATIENCE, wait_for, wait_within};
 use common::{http, node, process, temp};

@@ -4,9 +4,9 @@ use std::net::SocketAddr;
 
 use super::Backend;
 use crate::limits::{BACKEND_SILENT_MS, DIAL_MS_MAX, DIAL_MS_MIN, LINK_DIAL_MS, LINK_ENDING_MS};
-use crate::scatter::link::{Came, Link};
 use crate::time::{Now, Tick};
-use crate::wire::frame::handshake::Role;
+use crate::wire::frame::handshake::{Purpose, Role};
+use crate::wire::frame::link::{Came, Link};
 use crate::wire::frame::message::Bye;
 use crate::wire::frame::task::{Edition, Prepare, Run as RunMeta, parse_of_run};
 use crate::wire::frame::{Frame, Kind};
@@ -59,7 +59,7 @@ impl Backend {
 
     /// The connection stands.
     pub fn handle_up(&mut self, at: usize, now: Now) {
-        let link = self.setup.identity.link(Role::Dialer, &mut self.random, now.tick);
+        let link = self.setup.identity.link(Purpose::Work, Role::Dialer, &mut self.random, now.tick);
         let Some(front) = self.fronts.get_mut(at) else { return };
         front.dialing = None;
         front.asked = 0;

@@ -8,9 +8,9 @@ use crate::limits::{
     BACKEND_OUTPUT_BYTES_MAX, BACKEND_PING_MS, BACKEND_SILENT_MS, BACKENDS_MAX, LINK_ENDING_MS,
     LINKS_UNPROVEN_MAX, SCATTER_STEP_MS,
 };
-use crate::scatter::link::Came;
 use crate::time::{Now, Tick};
-use crate::wire::frame::handshake::Role;
+use crate::wire::frame::handshake::{Purpose, Role};
+use crate::wire::frame::link::Came;
 use crate::wire::frame::task::{Prepared, Register};
 use crate::wire::frame::{Frame, Kind, encode};
 
@@ -29,7 +29,7 @@ impl Frontend {
             self.close(oldest, now);
         }
         self.generation = self.generation.wrapping_add(1);
-        let link = self.setup.identity.link(Role::Acceptor, &mut self.random, now.tick);
+        let link = self.setup.identity.link(Purpose::Work, Role::Acceptor, &mut self.random, now.tick);
         let index = self.backends.insert(Backend {
             generation: self.generation,
             address: from,

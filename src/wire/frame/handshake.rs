@@ -6,8 +6,8 @@
 //! ```
 //!
 //! A proof is HMAC-SHA256 (RFC 2104) with the cluster's key over `pushup link 1` between nodes, `pushup work 1`
-//! between a front-end and a back-end, one byte for the
-//! sender's role (0 dialled, 1 accepted), the meta of the sender's HELLO and the meta of the
+//! between a front-end and a back-end, `pushup order 1`
+//! between a controller and an agent, one byte for the sender's role (0 dialled, 1 accepted), the meta of the sender's HELLO and the meta of the
 //! receiver's. Both nonces and both names are in it, so that a proof is good for one link, one
 //! direction and one pair of nodes only.
 //!
@@ -32,6 +32,8 @@ pub enum Purpose {
     Peers,
     /// A front-end and a back-end.
     Work,
+    /// A controller and an agent.
+    Orders,
 }
 
 /// Which end of a link a node is.
@@ -180,8 +182,9 @@ impl Handshake {
     fn proof_of(&self, sender: Role, sender_meta: &[u8], receiver_meta: &[u8]) -> HMAC {
         let mut mac = HMAC::new(&self.key);
         mac.update(match self.purpose {
-            Purpose::Peers => b"pushup link 1",
+            Purpose::Peers => &b"pushup link 1"[..],
             Purpose::Work => b"pushup work 1",
+            Purpose::Orders => b"pushup order 1",
         });
         mac.update([sender.byte()]);
         mac.update(sender_meta);

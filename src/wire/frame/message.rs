@@ -285,7 +285,7 @@ impl Bye {
 }
 
 /// The longest beginning of `text` of at most `bytes_max` bytes, in whole characters.
-pub(super) fn cut(text: &str, bytes_max: usize) -> &str {
+pub fn cut(text: &str, bytes_max: usize) -> &str {
     (0..=bytes_max).rev().find_map(|end| text.get(..end)).filter(|_| text.len() > bytes_max).unwrap_or(text)
 }
 

@@ -29,8 +29,12 @@ struct End {
 
 impl End {
     fn new(role: Role, own: Hello, key: &[u8]) -> End {
+        End::of(Purpose::Peers, role, own, key)
+    }
+
+    fn of(purpose: Purpose, role: Role, own: Hello, key: &[u8]) -> End {
         let mut sent = Vec::new();
-        let handshake = Handshake::new(Purpose::Peers, role, own, key.into(), &mut sent);
+        let handshake = Handshake::new(purpose, role, own, key.into(), &mut sent);
         End { handshake, sent, unread: Vec::new(), result: Ok(Progress::Going) }
     }
 
@@ -68,6 +72,20 @@ fn talk(a: &mut End, b: &mut End, step: usize) {
         b_at += from_b.len();
         b.read(&from_a);
         a.read(&from_b);
+    }
+}
+
+/// Whoever holds the key as a back-end cannot give orders with what it has proved, nor the other way round.
+#[test]
+fn a_proof_for_one_purpose_is_none_for_another() {
+    let all = [Purpose::Peers, Purpose::Work, Purpose::Orders];
+    for (one, other) in all.into_iter().flat_map(|one| all.map(|other| (one, other))) {
+        let mut dialer = End::of(one, Role::Dialer, hello("a", 1), KEY);
+        let mut acceptor = End::of(other, Role::Acceptor, hello("b", 2), KEY);
+        talk(&mut dialer, &mut acceptor, 64);
+        let (is_up, same) = (matches!(acceptor.result, Ok(Progress::Established(_))), one == other);
+        assert_eq!(is_up, same, "{one:?} {other:?}");
+        assert!(same || *acceptor.failed() == HandshakeError::BadProof);
     }
 }
 

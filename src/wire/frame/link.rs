@@ -1,16 +1,18 @@
-//! A link between a front-end and a back-end, whichever end this is: bytes to frames, once both sides have proved that
-//! they belong to the same cluster.
+//! A link between two processes of a cluster that are no peers, whichever end this is: bytes to frames, once both sides
+//! have proved that they belong together and mean the same by it.
+//!
+//! A front-end and a back-end have one, and a controller and an agent.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use super::handshake::{Handshake, HandshakeError, Progress, Purpose, Role};
+use super::message::{Bye, Hello, VERSION};
+use super::{Frame, FrameError, decode};
 use crate::ids::{NodeId, Origin};
 use crate::limits::{HANDSHAKE_BYTES_MAX, HANDSHAKE_MS, TASK_FRAME_BYTES_MAX};
 use crate::random::Random;
 use crate::time::Tick;
-use crate::wire::frame::handshake::{Handshake, HandshakeError, Progress, Purpose, Role};
-use crate::wire::frame::message::{Bye, Hello, VERSION};
-use crate::wire::frame::{Frame, FrameError, decode};
 
 /// Who one end of a link is.
 #[derive(Clone)]
@@ -27,7 +29,7 @@ pub struct Identity {
 
 impl Identity {
     /// A link that begins; `random` is for a nonce.
-    pub(super) fn link(&self, role: Role, random: &mut Random, now: Tick) -> Link {
+    pub fn link(&self, purpose: Purpose, role: Role, random: &mut Random, now: Tick) -> Link {
         let mut nonce = [0; 16];
         let (first, second) = nonce.split_at_mut(8);
         first.copy_from_slice(&random.next_u64().to_be_bytes());
@@ -43,7 +45,7 @@ impl Identity {
             features: Vec::new(),
         };
         let mut out = Vec::new();
-        let handshake = Handshake::new(Purpose::Work, role, own, self.key.clone(), &mut out);
+        let handshake = Handshake::new(purpose, role, own, self.key.clone(), &mut out);
         let phase = Phase::Shaking(Box::new(handshake));
         Link { phase, until: now.plus_ms(HANDSHAKE_MS), heard: now, inbox: Vec::new(), out, sent: 0 }
     }
@@ -69,7 +71,7 @@ enum Phase {
 
 /// One end of a link.
 #[derive(Debug)]
-pub(super) struct Link {
+pub struct Link {
     phase: Phase,
     /// When a phase that must not last is over.
     pub until: Tick,
@@ -82,7 +84,7 @@ pub(super) struct Link {
 }
 
 /// What the next bytes are.
-pub(super) enum Came<'a> {
+pub enum Came<'a> {
     /// A frame of the other side's.
     Frame(Frame<'a>),
     /// The other side is this one, and belongs here.
