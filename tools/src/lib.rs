@@ -29,6 +29,7 @@ pub mod compare;
 pub mod paper;
 pub mod profiles;
 pub mod replicate;
+pub mod scatter;
 
 use std::error::Error;
 
