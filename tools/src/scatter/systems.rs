@@ -242,7 +242,9 @@ impl Stand {
                 System { kind, addresses: vec![server.subscribe], servers: vec![server], parts: vec![part] }
                     .settled()
             }
-            Kind::PushUp { language, fronts, backs } => self.start_pushup(kind, language, fronts, backs, share),
+            Kind::PushUp { language, fronts, backs } => {
+                self.start_pushup(kind, language, fronts, backs, share)
+            }
         }
     }
 
@@ -350,11 +352,18 @@ fn put_usecase(front: &Server, language: Language, backs: u32) -> Fallible<()> {
         "handler": { "program": language.program(), "processes": 1 },
     });
     let mut asking = Fetcher::connect(front.publish, Instant::now() + PATIENCE, None)?;
-    let head = asking.ask("PUT", "/usecases/clouds", "Content-Type: application/json\r\n", case.to_string().as_bytes())?;
+    let head = asking.ask(
+        "PUT",
+        "/usecases/clouds",
+        "Content-Type: application/json\r\n",
+        case.to_string().as_bytes(),
+    )?;
     let said = asking.whole()?;
     match head.status {
         200 | 201 => Ok(()),
-        status => Err(format!("the use case is answered {status}: {}", String::from_utf8_lossy(&said)).into()),
+        status => {
+            Err(format!("the use case is answered {status}: {}", String::from_utf8_lossy(&said)).into())
+        }
     }
 }
 
