@@ -27,9 +27,6 @@ use crate::paper::verdicts::Standing;
 use crate::servers::threads::date::{http_date, now_ms};
 use crate::{Fallible, sys};
 
-/// What everybody is asked before anything is measured: enough to be compiled and compared.
-const WARM: Ask = Ask { days: 10, limit: 250, gzip: true };
-
 /// Runs everything that was asked for; returns how it ended.
 pub fn evaluate(options: Options, args: &[OsString]) -> Fallible<Ending> {
     let server = find_server(options.server.as_deref())?;
@@ -46,7 +43,7 @@ pub fn evaluate(options: Options, args: &[OsString]) -> Fallible<Ending> {
     eprint!("{}", plan.summary());
     let quota_words = quotas.as_ref().map(Quotas::words).map_err(Clone::clone);
     let versions = versions(&server, &node);
-    let stand = Stand::new(server, node, plan.days().max(WARM.days))?;
+    let stand = Stand::new(server, node, plan.days())?;
     let mut run = Run {
         bar: Bar::new(plan.trials(), plan.total_s()),
         plan,
@@ -58,11 +55,11 @@ pub fn evaluate(options: Options, args: &[OsString]) -> Fallible<Ending> {
     };
     let outcome = run.experiments();
     let is_stopped = run.is_stopped();
-    let Run { bar, plan, results, .. } = run;
+    let Run { bar, plan, mut results, .. } = run;
     bar.finish();
-    if results.done.is_empty() || !is_stopped {
-        outcome?;
-    }
+    // Whoever wants to stop has stopped what was under way: that is no trouble.
+    let outcome = outcome.or_else(|error| if is_stopped { Ok(()) } else { Err(error) });
+    results.trouble = outcome.as_ref().err().map(ToString::to_string);
     let setting = Setting {
         plan,
         command: command_line("pushup-scatter-paper", args),
@@ -77,7 +74,7 @@ pub fn evaluate(options: Options, args: &[OsString]) -> Fallible<Ending> {
     let verdicts = verdicts::judge(&setting.plan, setting.quotas.is_ok(), &results);
     let path = report::write(&options.out, &setting, &results, &verdicts)?;
     print_summary(&verdicts, &path, setting.took_s);
-    Ok(setting.ending)
+    outcome.map(|()| setting.ending)
 }
 
 /// Node's program, found as a shell would.
@@ -154,7 +151,7 @@ impl Run {
             Kind::PushUp { fronts, .. } => fronts,
         };
         for gzip in [true, false] {
-            let (ask, data) = (Ask { gzip, ..WARM }, self.stand.data_pid());
+            let (ask, data) = (Ask { gzip, ..self.plan.warm }, self.stand.data_pid());
             trials::run(system, data, ask, at_once, &mut self.expected, &self.stop)
                 .map_err(|error| format!("{}: {error}", system.kind.words()))?;
         }

@@ -19,9 +19,9 @@ Runs the evaluation of the second paper (Node Scala, section VI) on this machine
   --node FILE         the Node to measure [node]
   --quick             within a minute: that everything works, and no figures
   --only LIST         of sizes,plain,stress,unlimited [all]
-  --repeats K         how often everything is run; medians and ranges are shown [3; stress 2]
-  --at-once LIST      requests at once in the stress test [1,2,4,8]
-  --quota PERCENT     of a processor for each process, by control groups [18]
+  --repeats K         how often everything is run; medians and ranges are shown [sizes 3, others 2]
+  --at-once LIST      requests at once in the stress test [1,2,3,5]
+  --quota PERCENT     of a processor for each process, by control groups [20]
   --no-quotas         no quotas, even if control groups could be written
   --plan              print what would be run and how long it takes, and stop
 ";
@@ -98,7 +98,7 @@ fn read(parser: &mut lexopt::Parser) -> Result<Command, lexopt::Error> {
     plan.at_once = at_once.unwrap_or(plan.at_once);
     plan.percent = percent.unwrap_or(plan.percent);
     if let Some(repeats) = repeats {
-        (plan.repeats, plan.stress_repeats) = (repeats, repeats);
+        (plan.repeats, plan.other_repeats) = (repeats, repeats);
     }
     if plan_only {
         return Ok(Command::ShowPlan(Box::new(plan)));

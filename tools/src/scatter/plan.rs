@@ -84,10 +84,12 @@ pub struct Plan {
     pub month: Ask,
     /// Requests at once, ascending.
     pub at_once: Vec<u32>,
-    /// How often everything is run.
+    /// What everybody is asked before anything is measured: enough to be compiled and compared.
+    pub warm: Ask,
+    /// How often requests of different sizes are run.
     pub repeats: u32,
-    /// How often the stress test is run.
-    pub stress_repeats: u32,
+    /// How often everything else is run.
+    pub other_repeats: u32,
     /// Percent of a processor for each process.
     pub percent: f64,
     /// Whether quotas are wanted.
@@ -108,9 +110,10 @@ pub struct Step {
 /// Processor time for a document, in microseconds, as it was seen: only estimates are made from it.
 fn cost_us(kind: Kind) -> f64 {
     match kind {
-        Kind::Cluster(_) | Kind::Threads(_) => 60.0,
-        Kind::PushUp { language: Language::JavaScript, .. } => 65.0,
-        Kind::PushUp { language: Language::Rust, .. } => 35.0,
+        Kind::Cluster(_) => 50.0,
+        Kind::Threads(_) => 75.0,
+        Kind::PushUp { language: Language::JavaScript, .. } => 55.0,
+        Kind::PushUp { language: Language::Rust, .. } => 27.0,
     }
 }
 
@@ -118,13 +121,14 @@ fn cost_us(kind: Kind) -> f64 {
 fn workers(kind: Kind) -> (f64, f64) {
     match kind {
         Kind::Cluster(instances) => (1.0, f64::from(instances)),
-        Kind::Threads(threads) => (f64::from(threads), f64::from(threads)),
+        // Its main thread has a share too.
+        Kind::Threads(threads) => (f64::from(threads + 1), f64::from(threads + 1)),
         Kind::PushUp { backs, .. } => (f64::from(backs), f64::from(backs)),
     }
 }
 
 /// Seconds until an experiment's systems run and are warm.
-const START_S: f64 = 12.0;
+const START_S: f64 = 8.0;
 /// Seconds around each trial: processes come to rest, answers are compared.
 const AROUND_S: f64 = 0.6;
 
@@ -133,18 +137,13 @@ impl Plan {
     pub fn whole() -> Plan {
         Plan {
             experiments: Experiment::ALL.to_vec(),
-            sizes: vec![
-                Ask { limit: 1_000, ..Ask::days(1) },
-                Ask::days(5),
-                Ask::days(31),
-                Ask::days(61),
-                Ask::days(152),
-            ],
+            sizes: vec![Ask { limit: 1_000, ..Ask::days(1) }, Ask::days(5), Ask::days(31), Ask::days(152)],
             month: Ask::days(31),
-            at_once: vec![1, 2, 4, 8],
+            at_once: vec![1, 2, 3, 5],
+            warm: Ask { limit: 400, ..Ask::days(16) },
             repeats: 3,
-            stress_repeats: 2,
-            percent: 18.0,
+            other_repeats: 2,
+            percent: 20.0,
             quotas: true,
         }
     }
@@ -152,18 +151,19 @@ impl Plan {
     /// A minute: that everything works, and no figures.
     pub fn quick() -> Plan {
         Plan {
-            sizes: vec![Ask { limit: 500, ..Ask::days(1) }, Ask { limit: 500, ..Ask::days(9) }],
-            month: Ask { limit: 300, ..Ask::days(9) },
+            sizes: vec![Ask { limit: 500, ..Ask::days(1) }, Ask { limit: 300, ..Ask::days(9) }],
+            month: Ask { limit: 100, ..Ask::days(9) },
             at_once: vec![1, 3],
+            warm: Ask { limit: 20, ..Ask::days(9) },
             repeats: 1,
-            stress_repeats: 1,
+            other_repeats: 1,
             ..Plan::whole()
         }
     }
 
     /// Days that documents are needed of.
     pub fn days(&self) -> u32 {
-        self.sizes.iter().chain([&self.month]).map(|ask| ask.days).max().unwrap_or(1)
+        self.sizes.iter().chain([&self.month, &self.warm]).map(|ask| ask.days).max().unwrap_or(1)
     }
 
     /// The steps of an experiment.
@@ -171,14 +171,22 @@ impl Plan {
         let once = |asks: &[Ask]| asks.iter().map(|ask| (*ask, 1)).collect::<Vec<_>>();
         let (repeats, asked) = match experiment {
             Experiment::Sizes => (self.repeats, once(&self.sizes)),
-            Experiment::Plain => (self.repeats, once(&[Ask { gzip: false, ..self.month }])),
+            Experiment::Plain => (self.other_repeats, once(&[Ask { gzip: false, ..self.month }])),
             Experiment::Stress => {
-                (self.stress_repeats, self.at_once.iter().map(|count| (self.month, *count)).collect())
+                (self.other_repeats, self.at_once.iter().map(|count| (self.month, *count)).collect())
             }
-            Experiment::Unlimited => (self.repeats, once(&[self.month])),
+            Experiment::Unlimited => (self.other_repeats, once(&[self.month])),
         };
-        let step = |repeat| asked.iter().map(move |&(ask, at_once)| Step { repeat, ask, at_once });
-        (0..repeats).flat_map(step).collect()
+        let all = |repeat| {
+            let mut steps: Vec<Step> =
+                asked.iter().map(|&(ask, at_once)| Step { repeat, ask, at_once }).collect();
+            // There and back again: neither the small nor the large ones always find the processes fresh.
+            if repeat % 2 == 1 {
+                steps.reverse();
+            }
+            steps
+        };
+        (0..repeats).flat_map(all).collect()
     }
 
     /// Who is asked in a step of an experiment, in turn.
@@ -269,9 +277,9 @@ mod tests {
     fn everybody_takes_a_turn_at_the_beginning() {
         let plan = Plan::whole();
         let steps = plan.steps(Experiment::Sizes);
-        assert_eq!(steps.len(), 15);
+        assert_eq!(steps.len(), 12);
         let firsts: Vec<Kind> =
-            steps.iter().step_by(5).map(|step| plan.order(Experiment::Sizes, *step)[0]).collect();
+            steps.iter().step_by(4).map(|step| plan.order(Experiment::Sizes, *step)[0]).collect();
         assert_eq!(firsts, Experiment::Sizes.kinds()[..3]);
     }
 }

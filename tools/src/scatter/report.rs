@@ -52,6 +52,8 @@ pub fn write(
 ) -> Fallible<PathBuf> {
     let json = json!({
         "setting": setting_json(setting),
+        "complete": setting.ending == Ending::Complete && results.trouble.is_none(),
+        "trouble": results.trouble,
         "verdicts": verdicts.iter().map(verdict_json).collect::<Vec<_>>(),
         "trials": results.done.iter().map(Done::json).collect::<Vec<_>>(),
     });
@@ -66,7 +68,7 @@ fn setting_json(setting: &Setting) -> Value {
         setting.versions.iter().map(|(name, version)| (name.clone(), version.as_str().into())).collect();
     json!({
         "command": setting.command, "began": setting.began, "took_s": setting.took_s,
-        "complete": setting.ending == Ending::Complete, "machine": setting.machine.json(),
+        "machine": setting.machine.json(),
         "load_after": setting.load_after, "versions": versions,
         "quota_percent": setting.quotas.as_ref().ok().map(|_| setting.plan.percent),
         "quotas": setting.quotas.as_ref().map_or_else(|reason| format!("none: {reason}"), Clone::clone),
@@ -83,7 +85,7 @@ fn verdict_json(verdict: &Verdict) -> Value {
 }
 
 fn page(setting: &Setting, results: &Results, verdicts: &[Verdict]) -> Fallible<String> {
-    let mut body = heading(setting);
+    let mut body = heading(setting, results);
     body += &verdict_section(verdicts);
     body += &how_to_read(setting);
     for experiment in &setting.plan.experiments {
@@ -102,7 +104,7 @@ fn page(setting: &Setting, results: &Results, verdicts: &[Verdict]) -> Fallible<
     Ok(html::page("PushUp against Node Scala's paper", &body))
 }
 
-fn heading(setting: &Setting) -> String {
+fn heading(setting: &Setting, results: &Results) -> String {
     let mut out = format!(
         "<h1>PushUp against its second paper</h1>\n<p class=sub>The evaluation (§VI) of “A \
          horizontally-scalable multiprocessing platform based on Node.js” (Maatouki et al., Node Scala), run \
@@ -113,6 +115,13 @@ fn heading(setting: &Setting) -> String {
     if setting.ending == Ending::Interrupted {
         out += "<div class=callout><b>This run was interrupted.</b> What had been measured by then is \
                 shown; the rest is missing.</div>\n";
+    }
+    if let Some(trouble) = &results.trouble {
+        out += &format!(
+            "<div class=callout><b>This run failed:</b> {}. What had been measured by then is \
+             shown.</div>\n",
+            escape(trouble)
+        );
     }
     if let Err(reason) = &setting.quotas {
         out += &format!(

@@ -32,8 +32,8 @@ pub struct Done {
 pub struct Results {
     /// In the order in which they were run.
     pub done: Vec<Done>,
-    /// What went wrong.
-    pub troubles: Vec<String>,
+    /// What ended the run before its end, if anything went wrong.
+    pub trouble: Option<String>,
 }
 
 impl Results {
@@ -83,7 +83,7 @@ impl Done {
     pub fn json(&self) -> Value {
         let part = |part: &Use| {
             json!({
-                "name": part.name, "cpu_s": part.cpu_s, "rss_bytes": part.rss_bytes,
+                "name": part.name, "cpu_s": part.cpu_s, "handlers_cpu_s": part.handlers_cpu_s, "rss_bytes": part.rss_bytes,
                 "held_up_s": part.held_up_s,
             })
         };

@@ -136,7 +136,7 @@ pub struct Part {
 }
 
 impl Part {
-    /// All its processes.
+    /// All its processes, its own first.
     pub fn pids(&self) -> Vec<u32> {
         let mut all = vec![self.pid];
         if self.with_children {
@@ -157,18 +157,6 @@ pub struct System {
     /// What it consists of.
     pub parts: Vec<Part>,
 }
-
-impl System {
-    /// All its processes.
-    pub fn pids(&self) -> Vec<u32> {
-        let mut pids: Vec<u32> = self.parts.iter().flat_map(Part::pids).collect();
-        pids.extend(self.servers.iter().map(Server::root_pid));
-        pids.sort_unstable();
-        pids.dedup();
-        pids
-    }
-}
-
 /// What each process may use.
 #[derive(Clone, Copy)]
 pub struct Share<'a> {
@@ -303,8 +291,9 @@ impl Stand {
             system.add(format!("back-end {number}"), Role::Back, back, share)?;
         }
         for front in &mut system.servers[..fronts as usize] {
-            put_usecase(front, language, backs)?;
+            // A use case is refused while nobody could say whether he has its program.
             front.wait("be joined by its back-ends", |front| has_back_ends(front, backs))?;
+            put_usecase(front, language, backs)?;
         }
         Ok(system)
     }

@@ -22,6 +22,10 @@ const PATIENCE: Duration = Duration::from_secs(1_800);
 const LOOK: Duration = Duration::from_millis(50);
 /// Processes come to rest within this, or nearly so.
 const REST: Duration = Duration::from_secs(2);
+/// Two looks at whether they have lie this far apart: longer than a quota's period.
+const REST_LOOK: Duration = Duration::from_millis(40);
+/// Processor time that all of them may use between two looks, for their timers.
+const REST_NS: u64 = 400_000;
 
 /// What is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -60,9 +64,11 @@ pub struct Use {
     pub role: Role,
     /// Processor time, in seconds.
     pub cpu_s: f64,
+    /// What of it the processes have used that it has started: a back-end's handlers.
+    pub handlers_cpu_s: f64,
     /// The most memory that it had at once, in bytes of resident pages.
     pub rss_bytes: u64,
-    /// How long it was held up by its quota, in seconds.
+    /// How long it was held up by its quota, in seconds, added up over processors.
     pub held_up_s: f64,
 }
 
@@ -162,9 +168,7 @@ pub fn run(
 ) -> Fallible<Trial> {
     let (before, data_before) = (Spent::look(system), process::cpu(data_pid)?);
     let (answers, peaks) = ask_all(system, ask, at_once, stop)?;
-    for pid in system.pids() {
-        let _ = process::settle(pid, REST);
-    }
+    rest(system);
     let after = Spent::look(system);
     let data_cpu_s = process::cpu(data_pid)?.since(data_before).ran_ns as f64 / 1e9;
     let mut plain_bytes = 0;
@@ -187,6 +191,23 @@ pub fn run(
         parts: after.since(&before, system, &peaks),
         data_cpu_s,
     })
+}
+
+/// Waits until all processes have done what they were asked for, for a while.
+fn rest(system: &System) {
+    let used = || -> u64 {
+        let pids = system.parts.iter().flat_map(Part::pids);
+        pids.filter_map(|pid| process::cpu(pid).ok()).map(|cpu| cpu.ran_ns).sum()
+    };
+    let (deadline, mut before) = (Instant::now() + REST, used());
+    while Instant::now() < deadline {
+        sleep(REST_LOOK);
+        let now = used();
+        if now.saturating_sub(before) < REST_NS {
+            return;
+        }
+        before = now;
+    }
 }
 
 /// The answers, and the most memory that each part had meanwhile.
@@ -277,10 +298,12 @@ impl Spent {
             let now = self.cpu_ns.get(pid).copied().unwrap_or(0);
             now.saturating_sub(before.cpu_ns.get(pid).copied().unwrap_or(0))
         };
+        let seconds = |pids: &[u32]| pids.iter().map(spent).sum::<u64>() as f64 / 1e9;
         let part = |(index, part): (usize, &Part)| Use {
             name: part.name.clone(),
             role: part.role,
-            cpu_s: part.pids().iter().map(spent).sum::<u64>() as f64 / 1e9,
+            cpu_s: seconds(&part.pids()),
+            handlers_cpu_s: seconds(&part.pids()[1..]),
             rss_bytes: peaks[index],
             held_up_s: (self.held_up_ns[index] - before.held_up_ns[index]) as f64 / 1e9,
         };

@@ -94,6 +94,9 @@ pub fn sizes(setting: &Setting, results: &Results) -> String {
     );
     let data = |done: &Done| done.trial.data_cpu_s / done.trial.whole_cpu_s() * 100.0;
     let all: Vec<f64> = results.done.iter().map(data).collect();
+    if all.is_empty() {
+        return out;
+    }
     out + &paragraph(&format!(
         "Beside that the data side took {} % of it (median of all trials).",
         one_decimal(Series(all).median())
