@@ -14,9 +14,9 @@
 //! What it refuses to know: how requests are sent and messages found (`engine`). Invariant: whatever fails or
 //! is interrupted, the report of what was measured so far is written.
 
-mod bar;
+pub(crate) mod bar;
 mod crowds;
-mod evaluation;
+pub(crate) mod evaluation;
 mod laboratory;
 mod limits;
 mod loopback;

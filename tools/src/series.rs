@@ -36,6 +36,11 @@ impl Series {
         Series(self.0.iter().zip(&other.0).map(|(this, other)| this / other).collect())
     }
 
+    /// Only what is greater than zero: a part that there is not has used nothing.
+    pub fn positive(self) -> Series {
+        Series(self.0.into_iter().filter(|value| *value > 0.0).collect())
+    }
+
     /// Whether there is no value.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

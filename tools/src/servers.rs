@@ -106,14 +106,30 @@ impl Stage {
         let child = command.spawn().map_err(|error| format!("{:?}: {error}", command.get_program()))?;
         let nowhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let pid = child.id();
-        Ok(Server { pid, child, orphaned, errors, subscribe: nowhere, publish: nowhere, cluster: None })
+        Ok(Server {
+            pid,
+            child,
+            orphaned,
+            errors,
+            subscribe: nowhere,
+            publish: nowhere,
+            cluster: None,
+            workers: None,
+        })
     }
 
     /// Starts a process that writes a ready-file such as the server's, and waits for it:
-    /// `{"listen":["host:port"],"publish_listen":["host:port"],"cluster_listen":["host:port"]}`, the
-    /// latter two if there are.
+    /// `{"listen":["host:port"],"publish_listen":["host:port"],"cluster_listen":["host:port"],"worker_listen":["host:port"]}`,
+    /// the latter three if there are.
     pub fn spawn_ready(&self, command: Command, room: &Path, ready: &Path) -> Fallible<Server> {
         let mut server = self.spawn(command, room, Orphaned::Kill)?;
+        server.wait("get ready", |server| server.read_ready_file(ready))?;
+        Ok(server)
+    }
+
+    /// The same for a process that takes its children along when it is asked to end.
+    pub fn spawn_ready_parent(&self, command: Command, room: &Path, ready: &Path) -> Fallible<Server> {
+        let mut server = self.spawn(command, room, Orphaned::Terminate)?;
         server.wait("get ready", |server| server.read_ready_file(ready))?;
         Ok(server)
     }
@@ -138,6 +154,8 @@ pub struct Server {
     pub publish: SocketAddr,
     /// Where other nodes reach it, if it belongs to a cluster.
     pub cluster: Option<SocketAddr>,
+    /// Where back-ends reach it, if it takes any.
+    pub workers: Option<SocketAddr>,
 }
 
 impl Server {
@@ -207,6 +225,7 @@ impl Server {
             address(&ready, "publish_listen")?
         };
         self.cluster = address(&ready, "cluster_listen").ok();
+        self.workers = address(&ready, "worker_listen").ok();
         Ok(true)
     }
 

@@ -57,7 +57,7 @@ pub fn evaluate(options: Options, args: &[OsString]) -> Fallible<Ending> {
 }
 
 /// The server to be measured: the one that was named, or the one beside this program.
-fn find_server(named: Option<&Path>) -> Fallible<PathBuf> {
+pub(crate) fn find_server(named: Option<&Path>) -> Fallible<PathBuf> {
     match named {
         None => pushup::find(),
         Some(path) if path.is_file() => Ok(fs::canonicalize(path)?),
@@ -66,7 +66,7 @@ fn find_server(named: Option<&Path>) -> Fallible<PathBuf> {
 }
 
 /// The wish to stop, set by the first signal; the second ends this process at once, and with it its children.
-fn on_signals() -> Fallible<Arc<AtomicBool>> {
+pub(crate) fn on_signals() -> Fallible<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [libc::SIGINT, libc::SIGTERM] {
         signal_hook::flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&stop))?;
@@ -132,7 +132,7 @@ impl Opening {
     fn setting(self, laboratory: &Laboratory, args: &[OsString]) -> Setting {
         Setting {
             plan: laboratory.plan.clone(),
-            command: command_line(args),
+            command: command_line("pushup-paper", args),
             versions: versions(laboratory),
             machine: self.machine,
             load_after: machine::load(),
@@ -207,14 +207,14 @@ fn versions(laboratory: &Laboratory) -> Vec<(String, String)> {
 }
 
 /// The first line that a program says to a question about its version.
-fn first_line(program: &Path, question: &str) -> String {
+pub(crate) fn first_line(program: &Path, question: &str) -> String {
     let output = Command::new(program).arg(question).stdin(Stdio::null()).output();
     let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
     text.lines().next().filter(|line| !line.is_empty()).unwrap_or("unknown version").to_owned()
 }
 
 /// The command as it can be typed again.
-fn command_line(args: &[OsString]) -> String {
+pub(crate) fn command_line(program: &str, args: &[OsString]) -> String {
     let plain = |character: char| character.is_ascii_alphanumeric() || "-_./,=:+@%".contains(character);
     let quote = |arg: &OsString| {
         let text = arg.to_string_lossy();
@@ -224,7 +224,7 @@ fn command_line(args: &[OsString]) -> String {
             format!("'{}'", text.replace('\'', "'\\''"))
         }
     };
-    std::iter::once("pushup-paper".to_owned()).chain(args.iter().map(quote)).collect::<Vec<_>>().join(" ")
+    std::iter::once(program.to_owned()).chain(args.iter().map(quote)).collect::<Vec<_>>().join(" ")
 }
 
 /// The verdicts and where the report is, on stdout.
@@ -253,7 +253,7 @@ mod tests {
             (vec!["it's", ""], "pushup-paper 'it'\\''s' ''"),
         ] {
             let args: Vec<OsString> = args.into_iter().map(Into::into).collect();
-            assert_eq!(command_line(&args), line);
+            assert_eq!(command_line("pushup-paper", &args), line);
         }
     }
 
