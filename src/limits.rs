@@ -323,6 +323,8 @@ pub const BACKENDS_MAX: usize = 256;
 pub const PROGRAMS_MAX: usize = 256;
 /// Bytes of a sub-task's results that may be sent before the client has taken any.
 pub const WINDOW_BYTES: usize = 256 * 1024;
+/// What the client has taken of them may be sent anew, in portions of so many bytes.
+pub const CREDIT_BYTES: usize = WINDOW_BYTES / 4;
 /// Results are sent when there are so many bytes of them…
 pub const CHUNK_BYTES: usize = 128 * 1024;
 /// …or after this long, in milliseconds.

@@ -14,6 +14,7 @@ mod handing;
 mod links;
 pub mod listen;
 pub mod post;
+mod socket;
 pub mod supervisor;
 pub mod worker;
 

@@ -2,14 +2,13 @@
 //!
 //! As the rest of the reactor it knows readiness and bytes, and nothing of what they mean.
 
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind};
 
 use mio::Interest;
 use mio::event::Event;
 use mio::net::{TcpListener, TcpStream};
-use socket2::SockRef;
 
-use super::listen::watch_peer;
+use super::socket::{Input, Output, Socket};
 use super::{Reactor, is_exhausted, own_token};
 use crate::ids::LinkId;
 use crate::limits::{
@@ -31,10 +30,9 @@ pub(super) struct Backends {
 }
 
 struct BackendSocket {
-    stream: TcpStream,
+    socket: Socket,
     generation: u32,
-    is_readable: bool,
-    is_writable: bool,
+    /// The shard may have output for it.
     is_listed: bool,
 }
 
@@ -47,7 +45,7 @@ impl Backends {
     /// Whether there is something to do, though the kernel will not tell it again.
     pub(super) fn has_work(&self) -> bool {
         let unfinished =
-            |socket: &BackendSocket| socket.is_readable || socket.is_writable && socket.is_listed;
+            |one: &BackendSocket| one.socket.is_unread() || one.socket.takes_more() && one.is_listed;
         self.sockets.iter().flatten().any(unfinished)
     }
 
@@ -71,10 +69,8 @@ impl Reactor {
         let Some(backends) = &mut self.backends else { return };
         if number == BACKEND_LISTENER {
             backends.has_callers = true;
-        } else if let Some((_, socket)) = backends.get(number - BACKEND_BASE) {
-            // An error and an end are found by reading.
-            socket.is_readable |= event.is_readable() || event.is_read_closed() || event.is_error();
-            socket.is_writable |= event.is_writable();
+        } else if let Some((_, one)) = backends.get(number - BACKEND_BASE) {
+            one.socket.handle_event(event);
         }
     }
 
@@ -91,21 +87,13 @@ impl Reactor {
 
     fn read_backend(&mut self, index: u32) {
         for _ in 0..READS_PER_TICK {
-            let Some((id, socket)) = self.backends.as_mut().and_then(|backends| backends.get(index)) else {
+            let Some((id, one)) = self.backends.as_mut().and_then(|backends| backends.get(index)) else {
                 return;
             };
-            if !socket.is_readable {
-                return;
-            }
-            match socket.stream.read(&mut self.scratch) {
-                Ok(0) => return self.drop_backend(id),
-                Ok(len) => {
-                    let input = self.scratch.get(..len).unwrap_or_default();
-                    self.shard.handle_backend_input(id, input, self.now);
-                }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => socket.is_readable = false,
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(_) => return self.drop_backend(id),
+            match one.socket.receive(&mut self.scratch) {
+                Input::Bytes(input) => self.shard.handle_backend_input(id, input, self.now),
+                Input::Nothing => return,
+                Input::Gone => return self.drop_backend(id),
             }
         }
     }
@@ -127,8 +115,8 @@ impl Reactor {
     pub(super) fn write_backends(&mut self) {
         let Some(backends) = &mut self.backends else { return };
         while let Some(id) = self.shard.poll_backend_listed() {
-            if let Some((_, socket)) = backends.get(id.index) {
-                socket.is_listed = true;
+            if let Some((_, one)) = backends.get(id.index) {
+                one.is_listed = true;
             }
         }
         for index in 0..self.backend_places() {
@@ -141,22 +129,21 @@ impl Reactor {
 
     fn write_backend(&mut self, index: u32) {
         for _ in 0..LINK_WRITES_PER_TICK {
-            let Some((id, socket)) = self.backends.as_mut().and_then(|backends| backends.get(index)) else {
+            let Some((id, one)) = self.backends.as_mut().and_then(|backends| backends.get(index)) else {
                 return;
             };
-            if !(socket.is_listed && socket.is_writable) {
+            if !(one.is_listed && one.socket.takes_more()) {
                 return;
             }
             let output = self.shard.backend_output(id);
             if output.is_empty() {
-                socket.is_listed = false;
+                one.is_listed = false;
                 return;
             }
-            match socket.stream.write(output) {
-                Ok(len) => self.shard.handle_backend_sent(id, len, self.now),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => socket.is_writable = false,
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(_) => return self.drop_backend(id),
+            match one.socket.send(output) {
+                Output::Sent(len) => self.shard.handle_backend_sent(id, len, self.now),
+                Output::Full => return,
+                Output::Gone => return self.drop_backend(id),
             }
         }
     }
@@ -186,28 +173,18 @@ impl Reactor {
         }
     }
 
-    fn admit_backend(&mut self, mut stream: TcpStream, from: std::net::SocketAddr) -> io::Result<()> {
-        watch_peer(&SockRef::from(&stream))?;
+    fn admit_backend(&mut self, stream: TcpStream, from: std::net::SocketAddr) -> io::Result<()> {
         let Some(id) = self.shard.open_backend(from, self.now) else { return Ok(()) };
         let token = own_token(BACKEND_BASE + id.index);
-        let interest = Interest::READABLE | Interest::WRITABLE;
-        if let Err(error) = self.poll.registry().register(&mut stream, token, interest) {
-            self.shard.handle_backend_down(id, self.now);
-            return Err(error);
-        }
+        let socket = Socket::accepted(stream, self.poll.registry(), token)
+            .inspect_err(|_| self.shard.handle_backend_down(id, self.now))?;
         let Some(backends) = &mut self.backends else { return Ok(()) };
         let index = id.index as usize;
         if backends.sockets.len() <= index {
             backends.sockets.resize_with(index + 1, || None);
         }
         if let Some(place) = backends.sockets.get_mut(index) {
-            *place = Some(BackendSocket {
-                stream,
-                generation: id.generation,
-                is_readable: true,
-                is_writable: true,
-                is_listed: true,
-            });
+            *place = Some(BackendSocket { socket, generation: id.generation, is_listed: true });
         }
         Ok(())
     }

@@ -1,20 +1,17 @@
 //! The cluster's sockets: links to other nodes, the listener for theirs, and datagrams.
 //!
 //! As the rest of the reactor it knows readiness and bytes, and nothing of what they mean. Links
-//! are few, so they are looked at one by one, and registered once for reading and writing.
-//! Invariant: an edge that the kernel has told is remembered in a flag until the socket says that
-//! it has no more, or takes no more.
+//! are few, so they are looked at one by one.
 
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind};
 use std::net::{Shutdown, SocketAddr};
-use std::time::Duration;
 
 use mio::event::Event;
 use mio::net::{TcpListener, TcpStream, UdpSocket};
-use mio::{Events, Interest, Registry};
-use socket2::SockRef;
+use mio::{Events, Interest, Token};
 
-use super::listen::{ClusterSockets, watch_peer};
+use super::listen::ClusterSockets;
+use super::socket::{Change, Input, Output, Socket};
 use super::{Reactor, Verdict, is_exhausted, own_token};
 use crate::ids::LinkId;
 use crate::limits::{
@@ -50,14 +47,8 @@ pub(super) struct Links {
 
 /// A link's socket.
 struct LinkSocket {
-    stream: TcpStream,
+    socket: Socket,
     generation: u32,
-    /// The connection stands; until then it is being made.
-    is_up: bool,
-    /// There may be input.
-    is_readable: bool,
-    /// It was not refused to take more.
-    is_writable: bool,
     /// The shard may have output for it.
     is_listed: bool,
 }
@@ -70,16 +61,15 @@ impl Links {
 
     /// The link at a place, if the connection stands.
     fn standing(&mut self, index: u32) -> Option<(LinkId, &mut LinkSocket)> {
-        let socket = self.sockets.get_mut(index as usize)?.as_mut()?;
-        let id = LinkId { index, generation: socket.generation };
-        socket.is_up.then_some((id, socket))
+        let one = self.sockets.get_mut(index as usize)?.as_mut()?;
+        let id = LinkId { index, generation: one.generation };
+        one.socket.is_up().then_some((id, one))
     }
 
     /// Whether there is something to do, though the kernel will not tell it again.
     pub(super) fn has_work(&self, reads: bool) -> bool {
-        let is_unfinished = |socket: &LinkSocket| {
-            socket.is_up && (reads && socket.is_readable || socket.is_writable && socket.is_listed)
-        };
+        let is_unfinished =
+            |one: &LinkSocket| reads && one.socket.is_unread() || one.is_listed && one.socket.takes_more();
         self.has_left_over || self.has_datagrams || self.sockets.iter().flatten().any(is_unfinished)
     }
 
@@ -88,30 +78,14 @@ impl Links {
         self.has_callers
     }
 
-    fn insert(
-        &mut self,
-        registry: &Registry,
-        id: LinkId,
-        mut stream: TcpStream,
-        is_up: bool,
-    ) -> io::Result<()> {
-        let token = own_token(LINK_BASE + id.index);
-        registry.register(&mut stream, token, Interest::READABLE | Interest::WRITABLE)?;
+    fn insert(&mut self, id: LinkId, socket: Socket) {
         let index = id.index as usize;
         if self.sockets.len() <= index {
             self.sockets.resize_with(index + 1, || None);
         }
         if let Some(place) = self.sockets.get_mut(index) {
-            *place = Some(LinkSocket {
-                stream,
-                generation: id.generation,
-                is_up,
-                is_readable: is_up,
-                is_writable: is_up,
-                is_listed: false,
-            });
+            *place = Some(LinkSocket { socket, generation: id.generation, is_listed: false });
         }
-        Ok(())
     }
 
     fn remove(&mut self, id: LinkId) -> Option<LinkSocket> {
@@ -152,35 +126,13 @@ impl Reactor {
             DATAGRAMS => links.has_datagrams = true,
             _ => {
                 let index = number - LINK_BASE;
-                let Some(Some(socket)) = links.sockets.get_mut(index as usize) else { return };
-                // An error and an end are found by reading.
-                socket.is_readable |= event.is_readable() || event.is_read_closed() || event.is_error();
-                socket.is_writable |= event.is_writable();
-                if !socket.is_up {
-                    self.judge_dial(index);
+                let Some(Some(one)) = links.sockets.get_mut(index as usize) else { return };
+                let id = LinkId { index, generation: one.generation };
+                match one.socket.handle_event(event) {
+                    Change::None => {}
+                    Change::Up => self.shard.handle_link_up(id, self.now),
+                    Change::Gone => self.drop_link(id),
                 }
-            }
-        }
-    }
-
-    /// Something happened to a connection that is being made.
-    fn judge_dial(&mut self, index: u32) {
-        let Some(Some(socket)) = self.links.as_mut().and_then(|links| links.sockets.get_mut(index as usize))
-        else {
-            return;
-        };
-        let id = LinkId { index, generation: socket.generation };
-        match fate(&socket.stream) {
-            Fate::Pending => {}
-            Fate::Up => {
-                socket.is_up = true;
-                self.shard.handle_link_up(id, self.now);
-            }
-            Fate::Failed => self.drop_link(id),
-            Fate::Ourselves => {
-                // Nothing of it must stay behind: the port may be the one that a node will listen on.
-                let _ = SockRef::from(&socket.stream).set_linger(Some(Duration::ZERO));
-                self.drop_link(id);
             }
         }
     }
@@ -190,24 +142,6 @@ impl Reactor {
         if self.links.as_mut().and_then(|links| links.remove(id)).is_some() {
             self.shard.handle_link_down(id, self.now);
         }
-    }
-}
-
-/// What has become of a connection that is being made.
-enum Fate {
-    Pending,
-    Up,
-    Failed,
-    /// Without a listener at the other end, a port of this machine may have been connected with itself.
-    Ourselves,
-}
-
-fn fate(stream: &TcpStream) -> Fate {
-    match (stream.take_error(), stream.peer_addr()) {
-        (Ok(None), Ok(peer)) if stream.local_addr().is_ok_and(|own| own == peer) => Fate::Ourselves,
-        (Ok(None), Ok(_)) => Fate::Up,
-        (Ok(None), Err(error)) if error.kind() == ErrorKind::NotConnected => Fate::Pending,
-        _ => Fate::Failed,
     }
 }
 
@@ -232,25 +166,17 @@ impl Reactor {
 
     fn read_link(&mut self, index: u32) {
         for _ in 0..READS_PER_TICK {
-            let Some((id, socket)) = self.links.as_mut().and_then(|links| links.standing(index)) else {
+            let Some((id, one)) = self.links.as_mut().and_then(|links| links.standing(index)) else {
                 return;
             };
-            if !socket.is_readable {
-                return;
+            match one.socket.receive(&mut self.scratch) {
+                Input::Bytes(input) => self.shard.handle_link_input(id, input, self.now),
+                Input::Nothing => return,
+                Input::Gone => return self.drop_link(id),
             }
-            match socket.stream.read(&mut self.scratch) {
-                Ok(0) => return self.drop_link(id),
-                Ok(len) => {
-                    let input = self.scratch.get(..len).unwrap_or_default();
-                    self.shard.handle_link_input(id, input, self.now);
-                    if self.shard.listed_count() >= LISTED_ENOUGH {
-                        // Deliver first, as with publishers.
-                        return;
-                    }
-                }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => socket.is_readable = false,
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(_) => return self.drop_link(id),
+            if self.shard.listed_count() >= LISTED_ENOUGH {
+                // Deliver first, as with publishers.
+                return;
             }
         }
     }
@@ -300,22 +226,21 @@ impl Reactor {
 
     fn write_link(&mut self, index: u32) {
         for _ in 0..LINK_WRITES_PER_TICK {
-            let Some((id, socket)) = self.links.as_mut().and_then(|links| links.standing(index)) else {
+            let Some((id, one)) = self.links.as_mut().and_then(|links| links.standing(index)) else {
                 return;
             };
-            if !(socket.is_listed && socket.is_writable) {
+            if !(one.is_listed && one.socket.takes_more()) {
                 return;
             }
             let output = self.shard.link_output(id, self.now);
             if output.is_empty() {
-                socket.is_listed = false;
+                one.is_listed = false;
                 return;
             }
-            match socket.stream.write(output) {
-                Ok(len) => self.shard.handle_link_sent(id, len, self.now),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => socket.is_writable = false,
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(_) => return self.drop_link(id),
+            match one.socket.send(output) {
+                Output::Sent(len) => self.shard.handle_link_sent(id, len, self.now),
+                Output::Full => return,
+                Output::Gone => return self.drop_link(id),
             }
         }
     }
@@ -331,11 +256,12 @@ impl Reactor {
         for _ in 0..DIALS_PER_TICK {
             let Some(links) = &mut self.links else { return };
             let Some((id, address)) = self.shard.poll_dial(self.now) else { return };
-            let registry = self.poll.registry();
-            if let Err(error) = connect(address).and_then(|stream| links.insert(registry, id, stream, false))
-            {
-                log::debug!("cannot connect to {address}: {error}");
-                self.shard.handle_link_down(id, self.now);
+            match Socket::dial(address, self.poll.registry(), link_token(id)) {
+                Ok(socket) => links.insert(id, socket),
+                Err(error) => {
+                    log::debug!("cannot connect to {address}: {error}");
+                    self.shard.handle_link_down(id, self.now);
+                }
             }
         }
         self.leave_over();
@@ -361,11 +287,8 @@ impl Reactor {
     }
 }
 
-/// Begins a connection; the socket becomes writable when its fate is known.
-fn connect(address: SocketAddr) -> io::Result<TcpStream> {
-    let stream = TcpStream::connect(address)?;
-    watch_peer(&SockRef::from(&stream))?;
-    Ok(stream)
+fn link_token(id: LinkId) -> Token {
+    own_token(LINK_BASE + id.index)
 }
 
 /// An address as other nodes know it: IPv4's not in IPv6's form.
@@ -407,8 +330,9 @@ impl Reactor {
         let Some(links) = &mut self.links else { return };
         // One for whom there is no room is cut; it will come back by itself.
         let Some(id) = self.shard.open_link(from, self.now) else { return };
-        if links.insert(self.poll.registry(), id, stream, true).is_err() {
-            self.shard.handle_link_down(id, self.now);
+        match Socket::accepted(stream, self.poll.registry(), link_token(id)) {
+            Ok(socket) => links.insert(id, socket),
+            Err(_) => self.shard.handle_link_down(id, self.now),
         }
     }
 
@@ -448,7 +372,7 @@ impl Reactor {
         let Some(links) = &mut self.links else { return };
         links.is_leaving = true;
         for place in &mut links.sockets {
-            place.take_if(|socket| !socket.is_up || socket.stream.shutdown(Shutdown::Write).is_err());
+            place.take_if(|one| !one.socket.is_up() || one.socket.stream.shutdown(Shutdown::Write).is_err());
             if let Some(socket) = place {
                 socket.is_listed = false;
             }

@@ -8,20 +8,19 @@ pub mod children;
 mod control;
 
 use std::collections::BTreeMap;
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Read};
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use mio::event::Event;
-use mio::net::{TcpListener, TcpStream, UnixStream};
+use mio::net::{TcpListener, UnixStream};
 use mio::{Events, Interest, Poll, Token};
-use socket2::SockRef;
 
 use self::calls::Calls;
 use self::children::{Children, Program};
 use self::control::Control;
 use super::Verdict;
-use super::listen::watch_peer;
+use super::socket::{Change, Input, Output, Socket};
 use crate::limits::{
     ACCEPT_PAUSE_MS, EVENTS_PER_TICK, LINK_ACCEPTS_PER_TICK, READS_PER_TICK, SCRATCH_BYTES,
     SUPERVISOR_STEP_MS,
@@ -58,13 +57,6 @@ pub struct Surroundings {
     pub resolve: fn(&str) -> io::Result<Vec<SocketAddr>>,
 }
 
-struct LinkSocket {
-    stream: TcpStream,
-    is_up: bool,
-    is_readable: bool,
-    is_writable: bool,
-}
-
 /// A controller's or an agent's loop.
 pub struct Supervisor {
     poll: Poll,
@@ -79,7 +71,7 @@ pub struct Supervisor {
     /// Agents may wait to be accepted.
     has_callers: bool,
     accept_pause: Tick,
-    links: BTreeMap<usize, LinkSocket>,
+    links: BTreeMap<usize, Socket>,
     calls: Calls,
     orders: Option<UnixStream>,
     scratch: Box<[u8]>,
@@ -160,7 +152,7 @@ impl Supervisor {
     }
 
     fn patience(&self) -> Duration {
-        let unread = self.links.values().any(|link| link.is_up && link.is_readable);
+        let unread = self.links.values().any(Socket::is_unread);
         let callers = self.has_callers && self.now.tick >= self.accept_pause;
         if unread || callers {
             return Duration::ZERO;
@@ -306,12 +298,9 @@ impl Supervisor {
             let Some(listener) = self.agents.as_ref().filter(|_| self.has_callers) else { return };
             match listener.accept() {
                 Ok((stream, from)) => {
-                    if let Some(id) = self.side.accept(from, self.now)
-                        && let Err(error) = self.add_link(id, stream, true)
-                    {
-                        log::debug!("agent {from} is not taken: {error}");
-                        self.side.handle_down(id, self.now);
-                    }
+                    let Some(id) = self.side.accept(from, self.now) else { continue };
+                    let socket = Socket::accepted(stream, self.poll.registry(), token(id, LINK));
+                    self.add_link(id, from, socket);
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => self.has_callers = false,
                 Err(error) => {
@@ -323,38 +312,28 @@ impl Supervisor {
         }
     }
 
-    fn add_link(&mut self, id: usize, mut stream: TcpStream, is_up: bool) -> io::Result<()> {
-        watch_peer(&SockRef::from(&stream))?;
-        let interest = Interest::READABLE | Interest::WRITABLE;
-        self.poll.registry().register(&mut stream, token(id, LINK), interest)?;
-        self.links.insert(id, LinkSocket { stream, is_up, is_readable: is_up, is_writable: is_up });
-        Ok(())
-    }
-
-    fn dial(&mut self) {
-        while let Some((id, address)) = self.side.poll_dial(self.now) {
-            let connected = TcpStream::connect(address).and_then(|stream| self.add_link(id, stream, false));
-            if let Err(error) = connected {
-                log::debug!("cannot connect to {address}: {error}");
+    fn add_link(&mut self, id: usize, address: SocketAddr, socket: io::Result<Socket>) {
+        match socket {
+            Ok(socket) => drop(self.links.insert(id, socket)),
+            Err(error) => {
+                log::debug!("no link with {address}: {error}");
                 self.side.handle_down(id, self.now);
             }
         }
     }
 
-    fn handle_link(&mut self, id: usize, event: &Event) {
-        let Some(link) = self.links.get_mut(&id) else { return };
-        link.is_readable |= event.is_readable() || event.is_read_closed() || event.is_error();
-        link.is_writable |= event.is_writable();
-        if link.is_up {
-            return;
+    fn dial(&mut self) {
+        while let Some((id, address)) = self.side.poll_dial(self.now) {
+            let socket = Socket::dial(address, self.poll.registry(), token(id, LINK));
+            self.add_link(id, address, socket);
         }
-        match (link.stream.take_error(), link.stream.peer_addr()) {
-            (Ok(None), Ok(_)) => {
-                link.is_up = true;
-                self.side.handle_up(id, self.now);
-            }
-            (Ok(None), Err(error)) if error.kind() == ErrorKind::NotConnected => {}
-            _ => self.drop_link(id),
+    }
+
+    fn handle_link(&mut self, id: usize, event: &Event) {
+        match self.links.get_mut(&id).map(|link| link.handle_event(event)) {
+            Some(Change::Up) => self.side.handle_up(id, self.now),
+            Some(Change::Gone) => self.drop_link(id),
+            Some(Change::None) | None => {}
         }
     }
 
@@ -366,33 +345,25 @@ impl Supervisor {
 
     fn read_link(&mut self, id: usize) {
         for _ in 0..READS_PER_TICK {
-            let Some(link) = self.links.get_mut(&id).filter(|link| link.is_up && link.is_readable) else {
-                return;
-            };
-            match link.stream.read(&mut self.scratch) {
-                Ok(0) => return self.drop_link(id),
-                Ok(len) => {
-                    let input = self.scratch.get(..len).unwrap_or_default();
-                    self.side.handle_input(id, input, self.now);
-                }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => link.is_readable = false,
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(_) => return self.drop_link(id),
+            let Some(link) = self.links.get_mut(&id) else { return };
+            match link.receive(&mut self.scratch) {
+                Input::Bytes(input) => self.side.handle_input(id, input, self.now),
+                Input::Nothing => return,
+                Input::Gone => return self.drop_link(id),
             }
         }
     }
 
     fn write_link(&mut self, id: usize) {
-        while let Some(link) = self.links.get_mut(&id).filter(|link| link.is_up && link.is_writable) {
+        while let Some(link) = self.links.get_mut(&id).filter(|link| link.takes_more()) {
             let output = self.side.output(id);
             if output.is_empty() {
                 return;
             }
-            match link.stream.write(output) {
-                Ok(len) => self.side.handle_sent(id, len, self.now),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => link.is_writable = false,
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(_) => return self.drop_link(id),
+            match link.send(output) {
+                Output::Sent(len) => self.side.handle_sent(id, len, self.now),
+                Output::Full => return,
+                Output::Gone => return self.drop_link(id),
             }
         }
     }

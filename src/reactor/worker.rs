@@ -5,19 +5,18 @@
 mod process;
 
 use std::collections::BTreeMap;
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Read};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use mio::event::Event;
-use mio::net::{TcpStream, UnixStream};
+use mio::net::UnixStream;
 use mio::{Events, Interest, Poll, Token};
-use socket2::SockRef;
 
 pub use self::process::StartThread;
 use self::process::{Process, TOKENS};
 use super::Verdict;
-use super::listen::watch_peer;
+use super::socket::{Change, Input, Output, Socket};
 use crate::limits::{EVENTS_PER_TICK, HANDLER_LOOK_MS, READS_PER_TICK, SCATTER_STEP_MS, SCRATCH_BYTES};
 use crate::scatter::backend::{Action, Backend, HandlerId};
 use crate::time::{Clock, Now, Tick};
@@ -26,13 +25,6 @@ use crate::time::{Clock, Now, Tick};
 const ORDERS: Token = Token(usize::MAX - 1);
 /// Tokens from here on are front-ends; below are pipes.
 const FRONTS: usize = 1 << 40;
-
-struct Front {
-    stream: TcpStream,
-    is_up: bool,
-    is_readable: bool,
-    is_writable: bool,
-}
 
 /// What may be run, by name.
 #[derive(Default)]
@@ -50,7 +42,7 @@ pub struct Worker {
     clock: Clock,
     now: Now,
     programs: Programs,
-    fronts: BTreeMap<usize, Front>,
+    fronts: BTreeMap<usize, Socket>,
     processes: BTreeMap<HandlerId, Process>,
     /// Which handler's pipes a token's number stands for.
     places: BTreeMap<u32, HandlerId>,
@@ -121,8 +113,8 @@ impl Worker {
     }
 
     fn patience(&self) -> Duration {
-        let unread = self.fronts.values().any(|front| front.is_up && front.is_readable)
-            || self.processes.values().any(Process::is_unread);
+        let unread =
+            self.fronts.values().any(Socket::is_unread) || self.processes.values().any(Process::is_unread);
         if unread {
             return Duration::ZERO;
         }
@@ -158,11 +150,11 @@ impl Worker {
                 while matches!(orders.read(&mut [0; 64]), Ok(1..)) {}
             }
         } else if token.0 >= FRONTS {
-            let Some(front) = self.fronts.get_mut(&(token.0 - FRONTS)) else { return };
-            front.is_readable |= event.is_readable() || event.is_read_closed() || event.is_error();
-            front.is_writable |= event.is_writable();
-            if !front.is_up {
-                self.judge_dial(token.0 - FRONTS);
+            let at = token.0 - FRONTS;
+            match self.fronts.get_mut(&at).map(|front| front.handle_event(event)) {
+                Some(Change::Up) => self.backend.handle_up(at, self.now),
+                Some(Change::Gone) => self.drop_front(at),
+                Some(Change::None) | None => {}
             }
         } else {
             let Some(id) = self.places.get(&((token.0 / TOKENS) as u32)) else { return };
@@ -176,34 +168,13 @@ impl Worker {
 
     fn dial(&mut self) {
         while let Some((at, address)) = self.backend.poll_dial(self.now) {
-            let connected = TcpStream::connect(address).and_then(|mut stream| {
-                watch_peer(&SockRef::from(&stream))?;
-                let interest = Interest::READABLE | Interest::WRITABLE;
-                self.poll.registry().register(&mut stream, Token(FRONTS + at), interest)?;
-                Ok(stream)
-            });
-            match connected {
-                Ok(stream) => {
-                    let front = Front { stream, is_up: false, is_readable: false, is_writable: false };
-                    self.fronts.insert(at, front);
-                }
+            match Socket::dial(address, self.poll.registry(), Token(FRONTS + at)) {
+                Ok(socket) => drop(self.fronts.insert(at, socket)),
                 Err(error) => {
                     log::debug!("cannot connect to {address}: {error}");
                     self.backend.handle_down(at, self.now);
                 }
             }
-        }
-    }
-
-    fn judge_dial(&mut self, at: usize) {
-        let Some(front) = self.fronts.get_mut(&at) else { return };
-        match (front.stream.take_error(), front.stream.peer_addr()) {
-            (Ok(None), Ok(_)) => {
-                front.is_up = true;
-                self.backend.handle_up(at, self.now);
-            }
-            (Ok(None), Err(error)) if error.kind() == ErrorKind::NotConnected => {}
-            _ => self.drop_front(at),
         }
     }
 
@@ -214,16 +185,15 @@ impl Worker {
     }
 
     fn write_front(&mut self, at: usize) {
-        while let Some(front) = self.fronts.get_mut(&at).filter(|front| front.is_up && front.is_writable) {
+        while let Some(front) = self.fronts.get_mut(&at).filter(|front| front.takes_more()) {
             let output = self.backend.output(at);
             if output.is_empty() {
                 return;
             }
-            match front.stream.write(output) {
-                Ok(len) => self.backend.handle_sent(at, len, self.now),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => front.is_writable = false,
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(_) => return self.drop_front(at),
+            match front.send(output) {
+                Output::Sent(len) => self.backend.handle_sent(at, len, self.now),
+                Output::Full => return,
+                Output::Gone => return self.drop_front(at),
             }
         }
     }
@@ -241,19 +211,11 @@ impl Worker {
 
     fn read_front(&mut self, at: usize) {
         for _ in 0..READS_PER_TICK {
-            let Some(front) = self.fronts.get_mut(&at).filter(|front| front.is_up && front.is_readable)
-            else {
-                return;
-            };
-            match front.stream.read(&mut self.scratch) {
-                Ok(0) => return self.drop_front(at),
-                Ok(len) => {
-                    let input = self.scratch.get(..len).unwrap_or_default();
-                    self.backend.handle_input(at, input, self.now);
-                }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => front.is_readable = false,
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(_) => return self.drop_front(at),
+            let Some(front) = self.fronts.get_mut(&at) else { return };
+            match front.receive(&mut self.scratch) {
+                Input::Bytes(input) => self.backend.handle_input(at, input, self.now),
+                Input::Nothing => return,
+                Input::Gone => return self.drop_front(at),
             }
         }
     }

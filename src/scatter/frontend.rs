@@ -60,6 +60,8 @@ struct Running {
     path: Path,
     /// Bytes that it may still send.
     credit: i64,
+    /// Bytes that its client has taken and for which it was given no credit yet.
+    owed: usize,
     /// When something last came of it, or it was last given credit.
     heard: Tick,
 }

@@ -93,7 +93,8 @@ impl Frontend {
         }});
         let mut line = line.to_string().into_bytes();
         line.push(b'\n');
-        let running = Running { job: id, path: errand.path.clone(), credit: credit as i64, heard: now.tick };
+        let (path, credit) = (errand.path.clone(), credit as i64);
+        let running = Running { job: id, path, credit, owed: 0, heard: now.tick };
         backend.runs.insert(attempt.run, running);
         run.write(&line, &mut backend.link.out);
         self.list(link);

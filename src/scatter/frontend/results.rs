@@ -2,7 +2,7 @@
 
 use super::{Frontend, Running};
 use crate::ids::LinkId;
-use crate::limits::CHUNK_BYTES_MAX;
+use crate::limits::{CHUNK_BYTES_MAX, CREDIT_BYTES};
 use crate::scatter::job::{Attempt, Chunk};
 use crate::time::Now;
 use crate::wire::frame::task::{Data, Fail, Fault, parse_of_run, parse_spawn, write_of_run};
@@ -105,9 +105,16 @@ impl Frontend {
     pub(super) fn give_credit(&mut self, to: Attempt, len: usize, now: Now) {
         let Some(backend) = self.backends.get_mut(to.backend as usize) else { return };
         let Some(running) = backend.runs.get_mut(&to.run) else { return };
-        running.credit += len as i64;
         running.heard = now.tick;
-        write_of_run(Kind::CREDIT, to.run, len as u64, &mut backend.link.out);
+        running.owed += len;
+        // In portions: what was not given yet, what waits here and what may still be sent are one window together, so
+        // that nobody stands still for it.
+        if running.owed < CREDIT_BYTES {
+            return;
+        }
+        let owed = std::mem::take(&mut running.owed);
+        running.credit += owed as i64;
+        write_of_run(Kind::CREDIT, to.run, owed as u64, &mut backend.link.out);
         let link = LinkId { index: to.backend, generation: backend.generation };
         self.list(link);
     }
