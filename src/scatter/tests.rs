@@ -297,7 +297,7 @@ impl World {
             world.hosts.values().all(|host| host.backend.runs() == 0 && host.to_back.is_empty())
         });
         self.run_until("handlers beyond those that are kept to end", |world| {
-            world.hosts.values().all(|host| host.processes.len() <= 2)
+            world.hosts.values().all(|host| host.processes.len() <= 3)
         });
     }
 }

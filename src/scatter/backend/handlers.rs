@@ -185,7 +185,7 @@ impl Backend {
         }
     }
 
-    /// A handler has nothing to do: it stays if so many are kept.
+    /// A handler has nothing to do: it stays if so many are kept, or one more.
     pub(super) fn retire(&mut self, id: HandlerId, now: Now) {
         let Some(handler) = self.handler(id) else { return };
         if handler.state != State::Idle {
@@ -195,7 +195,9 @@ impl Backend {
         let alive = |handler: &Handler| matches!(handler.state, State::Idle | State::Busy(_));
         let of_it =
             self.handlers.iter().filter(|(_, handler)| handler.owner == owner && alive(handler)).count();
-        if dropped || of_it > keep {
+        // A request's head may take one place more than there are: where several requests are under way it does so all
+        // the time, and a process for each of them would cost more than one that waits.
+        if dropped || of_it > keep + 1 {
             self.close_handler(id, now);
         }
     }

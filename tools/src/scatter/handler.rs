@@ -17,6 +17,9 @@ use super::clouds::Finder;
 use super::fetch::Fetcher;
 use crate::Fallible;
 
+/// Bytes of records that are written together.
+const ENOUGH: usize = 32 * 1024;
+
 /// The data side takes no longer than this for one sub-task.
 const PATIENCE: Duration = Duration::from_secs(3_600);
 
@@ -107,13 +110,17 @@ impl Handler {
                 count += 1;
             }
             input.drain(..begin);
-            self.records.write_all(out.as_bytes())?;
-            out.clear();
+            // Each write wakes the back-end: some records at a time.
+            if out.len() >= ENOUGH {
+                self.records.write_all(out.as_bytes())?;
+                out.clear();
+            }
             self.check_cancelled(&run["id"])?;
         }
         if !input.is_empty() {
             return Err("the data side broke off".into());
         }
+        self.records.write_all(out.as_bytes())?;
         self.asking = Some(asking);
         Ok(count)
     }

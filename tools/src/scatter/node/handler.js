@@ -7,6 +7,9 @@ const readline = require("readline");
 const { records } = require("./clouds.js");
 
 const source = process.argv[2];
+/** Characters that are written together. */
+const ENOUGH = 32 * 1024;
+
 let current = null;
 let last = Promise.resolve();
 
@@ -21,11 +24,18 @@ async function serve(run) {
   const stop = new AbortController();
   current = { id: run.id, stop };
   let count = 0;
+  let unwritten = "";
   try {
     for await (const lines of records(source, run.params, stop.signal)) {
-      write(lines);
+      unwritten += lines;
+      // Each write wakes the back-end: some records at a time.
+      if (unwritten.length >= ENOUGH) {
+        write(unwritten);
+        unwritten = "";
+      }
       for (let at = lines.indexOf("\n"); at >= 0; at = lines.indexOf("\n", at + 1)) count += 1;
     }
+    write(unwritten);
     control({ end: { id: run.id, records: count } });
   } catch (error) {
     control({ error: { id: run.id, message: error.message } });
