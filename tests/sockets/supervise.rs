@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use crate::http::Client;
 use crate::node::free_ports;
 use crate::process::{Running, bare_command, pushup, run};
+use crate::scatter::primes;
 use crate::temp::TempDir;
 use crate::wait_for;
 
@@ -174,15 +175,6 @@ count = 2
 programs = "@examples/programs"
 slots = 1
 "#;
-
-fn primes(to: u32) -> Vec<u8> {
-    let is_prime = |number: &u32| {
-        (2..)
-            .take_while(|divisor| divisor * divisor <= *number)
-            .all(|divisor| !number.is_multiple_of(divisor))
-    };
-    (2..to).filter(is_prime).flat_map(|prime| format!("{{\"prime\": {prime}}}\n").into_bytes()).collect()
-}
 
 #[test]
 fn a_file_is_started_watched_and_stopped() {
